@@ -1,0 +1,3 @@
+//! Measures tractor beside its peers.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Cancel scopes and nurseries as part of a single-threaded executor.
