@@ -1,0 +1,32 @@
+//! A checkpoint at which nothing happens.
+
+use std::hint::black_box;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::hosts;
+use crate::workload::{Target, Unit, Workload};
+
+const CHECKPOINTS: usize = 100_000;
+
+/// A task asks whether it was cancelled, and it was not.
+///
+/// The clock runs over 100,000 checkpoints; the figure is the time of one. tokio's side asks its
+/// token, which it has to carry along.
+pub(super) fn workloads() -> Vec<Workload> {
+    let workload = Workload::new("checkpoint, not cancelled", Unit::Nanoseconds)
+        .side("tokio", |watch| {
+            hosts::tokio(async move {
+                let token = CancellationToken::new();
+                while watch.again() {
+                    let started = watch.start();
+                    for _ in 0..CHECKPOINTS {
+                        assert!(!black_box(&token).is_cancelled());
+                    }
+                    watch.stop(started, CHECKPOINTS);
+                }
+            });
+        })
+        .target(Target::AtMost(2.0));
+    vec![workload]
+}

@@ -1,0 +1,66 @@
+//! Giving way to the other tasks.
+
+use futures_lite::future::yield_now;
+
+use crate::hosts;
+use crate::stopwatch::Stopwatch;
+use crate::workload::{Target, Unit, Workload};
+
+const YIELDS: usize = 20_000;
+
+/// `tasks` tasks that do nothing but yield, in turn.
+///
+/// The clock starts before the first task is spawned and stops when the last has been joined;
+/// there are so many yields that neither shows. The figure is the time of one yield. The peers'
+/// tasks wake themselves: tokio's own `yield_now` waits for a look at its timers first, and takes
+/// five times as long when there is one task.
+pub(super) fn workloads() -> Vec<Workload> {
+    [1, 100]
+        .into_iter()
+        .map(|tasks| {
+            Workload::new(format!("yield, {tasks} in turn"), Unit::Nanoseconds)
+                .side("tokio", move |watch| tokio(watch, tasks))
+                .side("smol", move |watch| smol(watch, tasks))
+                .target(Target::Times(0.35, "tokio"))
+        })
+        .collect()
+}
+
+fn tokio(watch: Stopwatch, tasks: usize) {
+    hosts::tokio(async move {
+        while watch.again() {
+            let started = watch.start();
+            let mut set = tokio::task::JoinSet::new();
+            for _ in 0..tasks {
+                set.spawn_local(async move {
+                    for _ in 0..YIELDS / tasks {
+                        yield_now().await;
+                    }
+                });
+            }
+            while set.join_next().await.is_some() {}
+            watch.stop(started, YIELDS);
+        }
+    });
+}
+
+fn smol(watch: Stopwatch, tasks: usize) {
+    hosts::smol(async move |executor| {
+        while watch.again() {
+            let started = watch.start();
+            let handles: Vec<_> = (0..tasks)
+                .map(|_| {
+                    executor.spawn(async move {
+                        for _ in 0..YIELDS / tasks {
+                            yield_now().await;
+                        }
+                    })
+                })
+                .collect();
+            for handle in handles {
+                handle.await;
+            }
+            watch.stop(started, YIELDS);
+        }
+    });
+}
