@@ -1,0 +1,2 @@
+//! The state machine of one dialog.
+pub(crate) const WINDOW: u32 = 64;

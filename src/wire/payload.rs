@@ -1,0 +1,110 @@
+use std::any::type_name;
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{EncodeError, Limits, PayloadError};
+
+/// One value of the user's, as the msgpack that travels.
+///
+/// It is decoded where its type is known. Structs are maps with names, so that a
+/// peer in another language can read them and either side may gain a field. From the
+/// wire it is known to be one well-formed value within the limits. Cloning is cheap.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Payload {
+    bytes: Bytes,
+}
+
+impl Payload {
+    pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
+        let mut bytes = Vec::new();
+        encode_into(&mut bytes, value)?;
+        Ok(Self {
+            bytes: bytes.into(),
+        })
+    }
+
+    /// The value that is nothing.
+    pub(crate) fn nil() -> Self {
+        Self {
+            bytes: Bytes::from_static(&[0xc0]),
+        }
+    }
+
+    /// The map without a pair.
+    pub(crate) fn empty_map() -> Self {
+        Self {
+            bytes: Bytes::from_static(&[0x80]),
+        }
+    }
+
+    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        let mut deserializer = rmp_serde::Deserializer::from_read_ref(&self.bytes[..]);
+        // Counted down to zero, which is one level too deep.
+        deserializer.set_max_depth(Limits::default().depth + 1);
+        T::deserialize(&mut deserializer).map_err(|error| PayloadError {
+            wanted: type_name::<T>(),
+            reason: error.to_string(),
+        })
+    }
+
+    pub(crate) fn is_nil(&self) -> bool {
+        self.bytes[..] == [0xc0]
+    }
+
+    /// Whether the value is a map, as arguments by name are.
+    pub(crate) fn is_map(&self) -> bool {
+        matches!(self.bytes.first(), Some(0x80..=0x8f | 0xde | 0xdf))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// `bytes` must hold one well-formed value.
+    pub(super) fn copied(bytes: &[u8]) -> Self {
+        Self {
+            bytes: Bytes::copy_from_slice(bytes),
+        }
+    }
+
+    /// Part of a frame, which it keeps alive. The part must hold one well-formed value.
+    pub(super) fn shared(frame: &Bytes, range: Range<usize>) -> Self {
+        Self {
+            bytes: frame.slice(range),
+        }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 32;
+        write!(f, "Payload({} bytes:", self.bytes.len())?;
+        for byte in self.bytes.iter().take(SHOWN) {
+            write!(f, " {byte:02x}")?;
+        }
+        f.write_str(if self.bytes.len() > SHOWN {
+            " ..)"
+        } else {
+            ")"
+        })
+    }
+}
+
+/// Appends `value`. On an error `buf` holds what was written so far.
+pub(super) fn encode_into<T: Serialize + ?Sized>(
+    buf: &mut Vec<u8>,
+    value: &T,
+) -> Result<(), EncodeError> {
+    let mut serializer = rmp_serde::Serializer::new(buf).with_struct_map();
+    serializer.unstable_set_max_depth(Limits::default().depth + 1);
+    value
+        .serialize(&mut serializer)
+        .map_err(|error| EncodeError::Value {
+            type_name: type_name::<T>(),
+            reason: error.to_string(),
+        })
+}
