@@ -1,0 +1,687 @@
+use crate::wire::{CauseKind, ErrorMsg, FuncType, Message, Payload, Uid};
+
+use super::stream::{Incoming, Stream};
+use super::{
+    Cancel, Cause, Effect, Effects, Exit, LinkState, Loss, OpenRefused, Resolution, SendRefused,
+    SendVerdict, Setup, Violation, Way,
+};
+
+/// The half at the side that opened the dialog.
+#[derive(Clone, Debug)]
+pub(crate) struct Parent {
+    setup: Setup,
+    kind: Kind,
+    state: ParentState,
+    /// The `Start` was given to the link.
+    is_sent: bool,
+    /// A `Started` came, whether or not a body was begun with it.
+    is_started: bool,
+    cancel: Cancel,
+    /// The request was repeated once already.
+    is_resent: bool,
+    /// Another task than the body asked for the cancellation.
+    is_asked_elsewhere: bool,
+    link: LinkState,
+    stream: Stream,
+    resolution: Option<Resolution>,
+    /// Nothing more can come for this dialog.
+    is_peer_done: bool,
+    body: Body,
+}
+
+/// What is being opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A plain function: no first value, no stream, no body.
+    Function,
+    Context,
+}
+
+/// Where a parent stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ParentState {
+    /// `Start` is being sent, or on its way.
+    Opening,
+    /// The endpoint was found.
+    Acked,
+    /// `Started` came; the body runs.
+    Running,
+    /// The body has ended, or there is none: only the terminal message is missing.
+    Draining,
+    /// It is known what became of the dialog. The body may still run.
+    Done,
+    /// The block has ended, and the peer may still send.
+    Tombstone,
+}
+
+impl ParentState {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Acked => "acked",
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Done => "done",
+            Self::Tombstone => "tombstone",
+        }
+    }
+}
+
+/// What can happen to a parent.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ParentEvent {
+    /// The dialog is to begin.
+    Open,
+    /// Somebody who has the context asks to cancel it.
+    Cancel {
+        cause: Cause,
+        /// It was the body, which need not be cancelled by the answer.
+        by_body: bool,
+    },
+    /// The opener's own scope is cancelled while it waits for `Started` or for the end.
+    OuterCancelled(Cause),
+    BodyEnded(BodyEnd),
+    /// The block was dropped, with its body.
+    Dropped(Cause),
+    /// The time for a cancellation is over.
+    CancelBoundOver,
+    /// What came for this dialog's cid.
+    Message(Message),
+    /// The peer's actor answered the request to cancel; `false` if it refused.
+    CancelAnswered(bool),
+    /// Writing to the link failed.
+    WriteFailed,
+    /// The link has ended, and all that came over it was delivered.
+    LinkLost(Loss),
+}
+
+/// How a body ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BodyEnd {
+    Returned,
+    Failed {
+        /// The error is what became of this dialog, as the body met it.
+        is_remote: bool,
+        /// With what to cancel the other half.
+        cause: Cause,
+    },
+    Cancelled {
+        /// By [`Effect::CancelScope`], not by a scope outside.
+        by_dialog: bool,
+        /// With what to cancel the other half.
+        cause: Cause,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Body {
+    /// Not begun, and perhaps never to begin.
+    None,
+    Running,
+    Ended(BodyEnd),
+    /// The block has ended.
+    Exited,
+}
+
+impl Parent {
+    pub(crate) fn new(setup: Setup, kind: Kind) -> Self {
+        Self {
+            stream: Stream::new(&setup.features),
+            setup,
+            kind,
+            state: ParentState::Opening,
+            is_sent: false,
+            is_started: false,
+            cancel: Cancel::None,
+            is_resent: false,
+            is_asked_elsewhere: false,
+            link: LinkState::Up,
+            resolution: None,
+            is_peer_done: false,
+            body: Body::None,
+        }
+    }
+
+    /// Takes in what happened and appends what is to be done.
+    pub(crate) fn handle(&mut self, event: ParentEvent, out: &mut Effects) {
+        match event {
+            ParentEvent::Open => self.open(out),
+            ParentEvent::Cancel { cause, by_body } => self.ask(cause, by_body, out),
+            ParentEvent::OuterCancelled(cause) => self.outer_cancelled(cause, out),
+            ParentEvent::BodyEnded(end) => self.body_ended(end, out),
+            ParentEvent::Dropped(cause) => self.dropped(cause, out),
+            ParentEvent::CancelBoundOver => self.bound_over(out),
+            ParentEvent::Message(message) => self.message(message, out),
+            ParentEvent::CancelAnswered(accepted) => self.cancel_answered(accepted),
+            ParentEvent::WriteFailed => {
+                if self.link == LinkState::Up {
+                    self.link = LinkState::WriteDead;
+                }
+            }
+            ParentEvent::LinkLost(loss) => self.link_lost(loss, out),
+        }
+    }
+
+    /// Opens this side's end of the stream.
+    pub(crate) fn open_stream(&mut self) -> Result<(), OpenRefused> {
+        if self.cancel.is_asked() {
+            return Err(OpenRefused::Cancelled);
+        }
+        match self.state {
+            ParentState::Running => self.stream.open(),
+            ParentState::Opening | ParentState::Acked => Err(OpenRefused::NotStarted),
+            // What the peer sent before it ended may still be received.
+            ParentState::Done if self.has_returned() && self.body == Body::Running => {
+                self.stream.open()
+            }
+            _ => Err(OpenRefused::Ended),
+        }
+    }
+
+    /// Closes it: nothing more is sent or received.
+    pub(crate) fn close_stream(&mut self, out: &mut Effects) {
+        let tell = self.stream.close();
+        if tell && self.may_write() {
+            out.push(Effect::Send(Message::Stop {
+                cid: self.setup.cid.clone(),
+            }));
+        }
+        self.discard(out);
+    }
+
+    /// Whether an item may be sent now.
+    #[inline]
+    pub(crate) fn may_send(&self) -> SendVerdict {
+        if self.resolution.is_some() {
+            return SendVerdict::Refused(SendRefused::Ended);
+        }
+        match (self.stream.may_send(), self.link) {
+            (SendVerdict::Go, LinkState::WriteDead) => SendVerdict::Wait,
+            (verdict, _) => verdict,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn item_sent(&mut self) {
+        self.stream.item_sent();
+    }
+
+    /// A delivered item was taken out of the queue.
+    #[inline]
+    pub(crate) fn item_taken(&mut self, out: &mut Effects) {
+        if let Some(items) = self.stream.item_taken() {
+            self.grant(items, out);
+        }
+    }
+
+    /// The body waits for the result: items that come, or have come, are of no interest any more.
+    pub(crate) fn await_result(&mut self, out: &mut Effects) {
+        self.discard(out);
+    }
+
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    pub(crate) fn state(&self) -> ParentState {
+        self.state
+    }
+
+    pub(crate) fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    pub(crate) fn cancel_called(&self) -> bool {
+        self.cancel.is_asked()
+    }
+
+    /// The peer was cancelled because this side asked.
+    pub(crate) fn cancel_acked(&self) -> bool {
+        matches!(self.resolution, Some(Resolution::Cancelled(_)))
+    }
+
+    /// Who cancelled the dialog, as far as is known.
+    pub(crate) fn canceller(&self) -> Option<&Uid> {
+        match &self.resolution {
+            Some(Resolution::Cancelled(error) | Resolution::Failed(error))
+                if error.is_cancellation() =>
+            {
+                error.canceller.as_ref()
+            }
+            _ => self.cancel.cause().map(|cause| &cause.by),
+        }
+    }
+
+    pub(crate) fn resolution(&self) -> Option<&Resolution> {
+        self.resolution.as_ref()
+    }
+
+    pub(crate) fn remote_error(&self) -> Option<&ErrorMsg> {
+        match &self.resolution {
+            Some(Resolution::Cancelled(error) | Resolution::Failed(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn outgoing(&self) -> Way {
+        self.stream.outgoing
+    }
+
+    pub(crate) fn incoming(&self) -> Way {
+        self.stream.incoming
+    }
+
+    fn open(&mut self, out: &mut Effects) {
+        if self.state == ParentState::Opening && !self.is_sent && self.resolution.is_none() {
+            self.is_sent = true;
+            out.push(Effect::SendStart);
+        }
+    }
+
+    /// Asks the peer to cancel its half, unless that was done.
+    fn ask(&mut self, cause: Cause, by_body: bool, out: &mut Effects) {
+        if self.resolution.is_some() {
+            return;
+        }
+        self.is_asked_elsewhere |= !by_body;
+        match &self.cancel {
+            Cancel::None => {
+                self.cancel = Cancel::Asked(cause.clone());
+                if !self.is_sent {
+                    self.is_peer_done = true;
+                    self.resolve(Resolution::Withdrawn, out);
+                    return;
+                }
+                if self.may_write() {
+                    out.push(Effect::RequestCancel(cause));
+                }
+                out.push(Effect::ArmBound);
+            }
+            Cancel::Asked(first) | Cancel::Accepted(first) => {
+                // A deadline adds nothing to a request that is on its way.
+                let escalates = *first != cause && cause.kind != CauseKind::Deadline;
+                if escalates && !self.is_resent && self.may_write() {
+                    self.is_resent = true;
+                    out.push(Effect::RequestCancel(first.clone()));
+                }
+            }
+            Cancel::Unanswered(_) => {}
+        }
+    }
+
+    fn outer_cancelled(&mut self, cause: Cause, out: &mut Effects) {
+        match self.body {
+            Body::Exited => return,
+            // The body is what the scope outside cancels, and it will end.
+            Body::Running => {}
+            Body::None | Body::Ended(_) => {
+                self.body = Body::Ended(BodyEnd::Cancelled {
+                    by_dialog: false,
+                    cause: cause.clone(),
+                });
+            }
+        }
+        self.ask(cause, true, out);
+        self.exit_if_over(out);
+    }
+
+    fn body_ended(&mut self, end: BodyEnd, out: &mut Effects) {
+        if self.body != Body::Running {
+            return;
+        }
+        let cause = match &end {
+            BodyEnd::Returned => None,
+            BodyEnd::Failed { cause, .. } | BodyEnd::Cancelled { cause, .. } => Some(cause.clone()),
+        };
+        self.body = Body::Ended(end);
+        if self.resolution.is_none() {
+            self.state = ParentState::Draining;
+            if let Some(cause) = cause {
+                self.ask(cause, true, out);
+            }
+            self.close_stream(out);
+        }
+        self.exit_if_over(out);
+    }
+
+    fn dropped(&mut self, cause: Cause, out: &mut Effects) {
+        if self.body == Body::Exited {
+            return;
+        }
+        self.body = Body::Exited;
+        self.ask(cause, true, out);
+        if self.resolution.is_none() {
+            self.set_resolution(Resolution::Unanswered, out);
+        }
+        self.leave(out);
+    }
+
+    fn bound_over(&mut self, out: &mut Effects) {
+        if self.resolution.is_some() {
+            return;
+        }
+        if let Cancel::Asked(cause) | Cancel::Accepted(cause) = &self.cancel {
+            self.cancel = Cancel::Unanswered(cause.clone());
+            self.resolve(Resolution::Unanswered, out);
+        }
+    }
+
+    fn cancel_answered(&mut self, accepted: bool) {
+        if let Cancel::Asked(cause) = &self.cancel
+            && accepted
+        {
+            self.cancel = Cancel::Accepted(cause.clone());
+        }
+    }
+
+    fn link_lost(&mut self, loss: Loss, out: &mut Effects) {
+        if self.link == LinkState::Down {
+            return;
+        }
+        self.link = LinkState::Down;
+        let was_done = std::mem::replace(&mut self.is_peer_done, true);
+        if self.resolution.is_none() {
+            let resolution = match self.cancel.is_asked() {
+                true => Resolution::Unreachable(loss),
+                false => Resolution::PeerLost(loss),
+            };
+            self.resolve(resolution, out);
+        } else if self.state == ParentState::Tombstone && !was_done {
+            self.state = ParentState::Done;
+            out.push(Effect::Forget);
+        }
+    }
+
+    fn message(&mut self, message: Message, out: &mut Effects) {
+        if self.resolution.is_some() {
+            return self.late(message, out);
+        }
+        match message {
+            Message::StartAck { functype, .. } => self.start_ack(functype, out),
+            Message::Started { pld, .. } => self.started(pld, out),
+            Message::Yield { pld, .. } => self.item(pld, out),
+            Message::Stop { .. } => self.stopped(out),
+            Message::Credit { items, .. } => {
+                if self.is_started && self.stream.granted(items) {
+                    out.push(Effect::WakeSender);
+                } else {
+                    self.violated("Credit", out);
+                }
+            }
+            Message::Return { pld, .. } => self.returned(pld, out),
+            Message::Error(error) => {
+                self.is_peer_done = true;
+                let resolution = match self.is_answer(&error) {
+                    true => Resolution::Cancelled(error),
+                    false => Resolution::Failed(error),
+                };
+                self.resolve(resolution, out);
+            }
+            Message::CancelAck { .. }
+            | Message::Start(_)
+            | Message::Aid(_)
+            | Message::SpawnSpec(_) => self.violated(message.name(), out),
+        }
+    }
+
+    /// Something came for a dialog of which it is known what became.
+    fn late(&mut self, message: Message, out: &mut Effects) {
+        out.push(Effect::Ignored {
+            message: message.name(),
+            state: self.state.name(),
+        });
+        if matches!(message, Message::Return { .. } | Message::Error(_)) && !self.is_peer_done {
+            self.is_peer_done = true;
+            if self.state == ParentState::Tombstone {
+                self.state = ParentState::Done;
+                out.push(Effect::Forget);
+            }
+        }
+    }
+
+    fn start_ack(&mut self, functype: FuncType, out: &mut Effects) {
+        if self.state != ParentState::Opening || !self.is_sent {
+            return self.violated("StartAck", out);
+        }
+        match (self.kind, functype) {
+            (Kind::Context, FuncType::Context) => self.state = ParentState::Acked,
+            (Kind::Function, FuncType::AsyncFunc) => self.state = ParentState::Draining,
+            _ => {
+                let cause = Cause::new(CauseKind::Requested, self.setup.own.clone())
+                    .because("it is another kind of endpoint");
+                if self.may_write() {
+                    out.push(Effect::RequestCancel(cause));
+                }
+                self.resolve(Resolution::WrongKind(functype), out);
+            }
+        }
+    }
+
+    fn started(&mut self, pld: Payload, out: &mut Effects) {
+        if self.state != ParentState::Acked || self.is_started {
+            return self.violated("Started", out);
+        }
+        self.is_started = true;
+        if self.cancel.is_asked() {
+            // It crossed the request. There will be no body.
+            out.push(Effect::Ignored {
+                message: "Started",
+                state: self.state.name(),
+            });
+            self.state = ParentState::Draining;
+            return self.discard(out);
+        }
+        self.state = ParentState::Running;
+        self.body = Body::Running;
+        out.push(Effect::DeliverStarted(pld));
+    }
+
+    #[inline]
+    fn item(&mut self, pld: Payload, out: &mut Effects) {
+        if !self.is_started {
+            return self.violated("Yield", out);
+        }
+        match self.stream.item_came() {
+            Incoming::Deliver => out.push(Effect::DeliverItem(pld)),
+            Incoming::Drop | Incoming::Overrun { first: false } => {}
+            Incoming::Overrun { first: true } => {
+                if self.may_write() {
+                    let error = overrun(&self.setup, self.stream.ever_opened());
+                    out.push(Effect::Send(Message::Error(Box::new(error))));
+                }
+            }
+            Incoming::Violation => self.violated("Yield after Stop", out),
+        }
+    }
+
+    fn stopped(&mut self, out: &mut Effects) {
+        if self.is_started && self.stream.peer_stopped() {
+            out.push(Effect::EndOfStream);
+            out.push(Effect::WakeSender);
+        } else {
+            out.push(Effect::Ignored {
+                message: "Stop",
+                state: self.state.name(),
+            });
+        }
+    }
+
+    fn returned(&mut self, pld: Payload, out: &mut Effects) {
+        let allowed = match self.kind {
+            Kind::Context => self.is_started,
+            Kind::Function => self.state == ParentState::Draining,
+        };
+        if !allowed {
+            return self.violated("Return", out);
+        }
+        self.is_peer_done = true;
+        self.resolve(Resolution::Returned(pld), out);
+    }
+
+    /// Whether an error only says that the peer did as it was asked by this side, through this dialog.
+    fn is_answer(&self, error: &ErrorMsg) -> bool {
+        self.cancel.is_asked()
+            && error.is_cancellation()
+            && error.src_uid == self.setup.peer
+            && error.canceller.as_ref() == Some(&self.setup.own)
+    }
+
+    fn violated(&mut self, message: &'static str, out: &mut Effects) {
+        let violation = Violation {
+            message,
+            state: self.state.name(),
+        };
+        out.push(Effect::Violated(violation));
+        if self.may_write() {
+            let error = violation_error(&self.setup, violation);
+            out.push(Effect::Send(Message::Error(Box::new(error))));
+        }
+        self.resolve(Resolution::Violated(violation), out);
+    }
+
+    /// It is known now what became of the dialog.
+    fn resolve(&mut self, resolution: Resolution, out: &mut Effects) {
+        if let Some(cause) = self.cancels_body(&resolution) {
+            out.push(Effect::CancelScope(cause));
+        }
+        self.set_resolution(resolution, out);
+        if self.body == Body::None {
+            // Nothing to wait for: there is no body, and will be none.
+            self.body = Body::Exited;
+            out.push(Effect::Exit(Exit::Remote));
+            self.leave(out);
+        } else {
+            self.exit_if_over(out);
+        }
+    }
+
+    fn set_resolution(&mut self, resolution: Resolution, out: &mut Effects) {
+        let has_returned = matches!(resolution, Resolution::Returned(_));
+        self.resolution = Some(resolution);
+        self.state = ParentState::Done;
+        if self.is_started {
+            if has_returned && self.stream.peer_stopped() {
+                out.push(Effect::EndOfStream);
+            }
+            out.push(Effect::WakeSender);
+        }
+        out.push(Effect::Resolved);
+    }
+
+    /// With which cause a body that runs is cancelled by what became of the dialog.
+    fn cancels_body(&self, resolution: &Resolution) -> Option<Cause> {
+        if self.body != Body::Running {
+            return None;
+        }
+        let lost = |loss: &Loss| {
+            Cause::new(CauseKind::PeerLost, self.setup.peer.clone()).because(&*loss.reason)
+        };
+        match resolution {
+            Resolution::Returned(_) | Resolution::Withdrawn => None,
+            Resolution::Failed(error) => Some(Cause::of_error(error)),
+            Resolution::PeerLost(loss) | Resolution::Unreachable(loss) => Some(lost(loss)),
+            Resolution::Cancelled(_) | Resolution::Unanswered => self
+                .cancel
+                .cause()
+                .filter(|_| self.is_asked_elsewhere)
+                .cloned(),
+            Resolution::Violated(violation) => Some(
+                Cause::new(CauseKind::SiblingFailed, self.setup.peer.clone())
+                    .because(violation.to_string()),
+            ),
+            Resolution::WrongKind(_) => None,
+        }
+    }
+
+    fn exit_if_over(&mut self, out: &mut Effects) {
+        let (Body::Ended(end), Some(resolution)) = (&self.body, &self.resolution) else {
+            return;
+        };
+        let is_raised = resolution.is_raised();
+        let exit = match end {
+            BodyEnd::Returned if is_raised => Exit::Remote,
+            BodyEnd::Returned => Exit::Body,
+            BodyEnd::Failed {
+                is_remote: false, ..
+            } if is_raised => Exit::Both,
+            BodyEnd::Failed { .. } => Exit::Body,
+            BodyEnd::Cancelled {
+                by_dialog: true, ..
+            } => match is_raised {
+                true => Exit::Remote,
+                false => Exit::Caught,
+            },
+            BodyEnd::Cancelled {
+                by_dialog: false, ..
+            } => match (is_raised, self.kind) {
+                (true, _) => Exit::Both,
+                // A result that is there beats the cancellation of whoever waits for it.
+                (false, Kind::Function) if self.has_returned() => Exit::Remote,
+                (false, _) => Exit::Body,
+            },
+        };
+        self.body = Body::Exited;
+        out.push(Effect::Exit(exit));
+        self.leave(out);
+    }
+
+    /// The block has ended.
+    fn leave(&mut self, out: &mut Effects) {
+        if self.is_peer_done {
+            self.state = ParentState::Done;
+            out.push(Effect::Forget);
+        } else {
+            self.state = ParentState::Tombstone;
+        }
+    }
+
+    fn discard(&mut self, out: &mut Effects) {
+        out.push(Effect::Discard);
+        if let Some(items) = self.stream.discard() {
+            self.grant(items, out);
+        }
+    }
+
+    fn grant(&mut self, items: u32, out: &mut Effects) {
+        if self.may_write() {
+            out.push(Effect::Send(Message::Credit {
+                cid: self.setup.cid.clone(),
+                items,
+            }));
+        }
+    }
+
+    fn has_returned(&self) -> bool {
+        matches!(self.resolution, Some(Resolution::Returned(_)))
+    }
+
+    fn may_write(&self) -> bool {
+        self.link == LinkState::Up && self.resolution.is_none()
+    }
+}
+
+/// What a peer is told that sends faster than this side receives.
+pub(super) fn overrun(setup: &Setup, ever_opened: bool) -> ErrorMsg {
+    let mut text = format!(
+        "{} items wait at {} and none was taken",
+        super::WINDOW,
+        setup.own
+    );
+    if !ever_opened {
+        text += &format!("\n*** No stream open on `{}` side! ***", setup.own.name());
+    }
+    let mut error = ErrorMsg::new(setup.own.clone(), ErrorMsg::STREAM_OVERRUN, text)
+        .for_dialog(setup.cid.clone());
+    error.sender = Some(setup.peer.clone());
+    error
+}
+
+/// What a peer is told that broke the protocol.
+pub(super) fn violation_error(setup: &Setup, violation: Violation) -> ErrorMsg {
+    ErrorMsg::new(
+        setup.own.clone(),
+        ErrorMsg::MSG_TYPE_ERROR,
+        violation.to_string(),
+    )
+    .for_dialog(setup.cid.clone())
+}
