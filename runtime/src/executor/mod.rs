@@ -1,0 +1,421 @@
+//! The executor: one thread, a run queue of slots, and `turn()`, the one place that runs tasks.
+
+mod here;
+mod leaf;
+pub(crate) mod remote;
+pub(crate) mod slots;
+pub(crate) mod sync;
+mod task;
+pub(crate) mod waker;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use slab::Slab;
+
+pub(crate) use here::{Here, Place};
+pub(crate) use leaf::{Leaf, watch};
+pub(crate) use task::{Polled, poll_task};
+
+use crate::cause::{CancelCause, Cancelled, TaskLabel};
+use crate::scope::tree::{MayDrop, NodeId, Tree, Woken};
+use crate::testing::{Idle, Rng};
+use crate::time::Instant;
+use crate::time::clock::Clock;
+use slots::{ListId, ROOT_LIST, Slots};
+use waker::{Key, Registration};
+
+/// How many polls of tasks one turn makes before it gives the host, and readiness of I/O, a
+/// chance.
+pub(crate) const POLLS_PER_TURN: u32 = 256;
+
+/// How many operations that need not wait a task may do in one poll before one of them yields.
+pub(crate) const OPERATIONS_PER_POLL: u32 = 128;
+
+/// How many cancellations a task may be told in one poll of one frame. A loop that swallows them
+/// would never come back otherwise.
+pub(crate) const DELIVERIES_PER_POLL: u32 = 1024;
+
+/// What one runtime is, shared by everything that lives in it.
+pub(crate) struct Core {
+    registration: Registration,
+    slots: RefCell<Slots>,
+    tree: RefCell<Tree<Key, Waker>>,
+    woken: RefCell<Vec<Woken<Key>>>,
+    /// Wakers that leaves registered with scopes, because they are not their task's own.
+    foreign: RefCell<HashMap<NodeId, Slab<Waker>>>,
+    names: RefCell<HashMap<NodeId, Arc<str>>>,
+    clock: Clock,
+    /// What the clock said when deadlines were last looked at.
+    looked_at: Cell<Instant>,
+    batch: Cell<u64>,
+    polls_left: Cell<u32>,
+    closed: Cell<bool>,
+    rng: RefCell<Option<Rng>>,
+    pub(crate) idle: Idle,
+}
+
+/// What a turn found.
+pub(crate) enum Turn<T> {
+    /// The main future is done.
+    Done(T),
+    /// There is more to run at once.
+    More,
+    /// Nothing to do until a wake, or until then.
+    Idle(Option<Instant>),
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+}
+
+/// The runtime that this code runs in.
+#[track_caller]
+pub(crate) fn current() -> Rc<Core> {
+    try_current().expect("this needs a running tractor runtime: call it inside of `run`")
+}
+
+pub(crate) fn try_current() -> Option<Rc<Core>> {
+    CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()
+        .flatten()
+}
+
+/// The label of the task that runs, for causes.
+pub(crate) fn current_label() -> Option<TaskLabel> {
+    try_current().and_then(|core| core.label(Here::node()))
+}
+
+/// Wakes a task of the runtime that runs on this thread now. False if the key is another's.
+fn wake_here(key: Key) -> bool {
+    let foreign = CURRENT.try_with(|current| match &*current.borrow() {
+        Some(core) if core.registration.id() == key.executor() => Some(core.wake_slot(key)),
+        _ => None,
+    });
+    match foreign {
+        Ok(Some(waker)) => {
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            true
+        }
+        _ => false,
+    }
+}
+
+/// A runtime is current, and no scope is, until this is dropped; then what was before.
+pub(crate) struct Entered {
+    before: Option<Rc<Core>>,
+    place: Place,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let before = self.before.take();
+        let ours = CURRENT.with(|current| std::mem::replace(&mut *current.borrow_mut(), before));
+        Here::restore(self.place);
+        drop(ours);
+    }
+}
+
+impl Core {
+    pub(crate) fn new(clock: Clock, rng: Option<Rng>) -> Rc<Self> {
+        let registration = Registration::new();
+        Rc::new(Self {
+            slots: RefCell::new(Slots::new(registration.id())),
+            registration,
+            tree: RefCell::new(Tree::new()),
+            woken: RefCell::new(Vec::new()),
+            foreign: RefCell::default(),
+            names: RefCell::default(),
+            looked_at: Cell::new(clock.now()),
+            clock,
+            batch: Cell::new(0),
+            polls_left: Cell::new(0),
+            closed: Cell::new(false),
+            rng: RefCell::new(rng),
+            idle: Idle::default(),
+        })
+    }
+
+    pub(crate) fn enter(self: &Rc<Self>) -> Entered {
+        let before = CURRENT.with(|current| current.borrow_mut().replace(self.clone()));
+        Entered {
+            before,
+            place: Here::replace(Place::NOWHERE),
+        }
+    }
+
+    /// Runs what is ready, and what is due, until nothing is or the turn's share is used up.
+    /// `poll` polls the main future. The runtime must have been entered.
+    pub(crate) fn turn<T>(
+        self: &Rc<Self>,
+        mut poll: impl FnMut(Key) -> Poll<T>,
+    ) -> (Turn<T>, bool) {
+        self.polls_left.set(POLLS_PER_TURN);
+        let mut worked = false;
+        while let Some(key) = self.registration.mailbox().take() {
+            worked = true;
+            self.wake(Key::unpack(key));
+        }
+        loop {
+            worked |= self.look_at_the_clock();
+            self.batch.set(self.batch.get() + 1);
+            self.tree.borrow_mut().set_batch(self.batch.get());
+            let ready = self.slots.borrow_mut().pop(ROOT_LIST);
+            let Some((key, _)) = ready else {
+                return (Turn::Idle(self.next_deadline()), worked);
+            };
+            worked = true;
+            self.polls_left.set(self.polls_left.get().saturating_sub(1));
+            if let Poll::Ready(value) = poll(key) {
+                return (Turn::Done(value), worked);
+            }
+            if self.polls_left.get() == 0 {
+                return (Turn::More, worked);
+            }
+        }
+    }
+
+    /// Ends the runtime: nothing can be spawned or cancelled any more.
+    pub(crate) fn close(&self) {
+        self.closed.set(true);
+        self.registration.mailbox().close();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Asks for `waker` to be called at the next wake from outside of a turn. False if there
+    /// has been one already.
+    pub(crate) fn call_me(&self, waker: &Waker) -> bool {
+        self.registration.mailbox().hang_up(waker)
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// What the clock said when deadlines were last looked at: everything due then has fired.
+    pub(crate) fn looked_at(&self) -> Instant {
+        self.looked_at.get()
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.tree.borrow().next_deadline()
+    }
+
+    /// Takes one poll from the turn's share. False if it is used up.
+    pub(crate) fn take_poll(&self) -> bool {
+        let left = self.polls_left.get();
+        self.polls_left.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    pub(crate) fn with_slots<R>(&self, f: impl FnOnce(&mut Slots) -> R) -> R {
+        f(&mut self.slots.borrow_mut())
+    }
+
+    pub(crate) fn shuffle(&self, list: ListId) {
+        if let Some(rng) = &mut *self.rng.borrow_mut() {
+            let mut slots = self.slots.borrow_mut();
+            slots.shuffle(list, |below| rng.below(below));
+        }
+    }
+
+    pub(crate) fn wake(&self, key: Key) {
+        if let Some(waker) = self.wake_slot(key) {
+            waker.wake();
+        }
+    }
+
+    fn wake_slot(&self, key: Key) -> Option<Waker> {
+        self.slots.borrow_mut().wake(key)
+    }
+
+    /// Reads the tree.
+    pub(crate) fn tree<R>(&self, f: impl FnOnce(&Tree<Key, Waker>) -> R) -> R {
+        f(&self.tree.borrow())
+    }
+
+    /// Changes the tree in a way that wakes nobody.
+    pub(crate) fn tree_mut<R>(&self, f: impl FnOnce(&mut Tree<Key, Waker>) -> R) -> R {
+        f(&mut self.tree.borrow_mut())
+    }
+
+    /// Changes the tree, and then wakes whom it concerns, with nothing borrowed.
+    pub(crate) fn change<R>(
+        &self,
+        f: impl FnOnce(&mut Tree<Key, Waker>, &mut Vec<Woken<Key>>) -> R,
+    ) -> R {
+        let mut woken = self.woken.take();
+        let (result, changed) = {
+            let mut tree = self.tree.borrow_mut();
+            let before = tree.changes();
+            let result = f(&mut tree, &mut woken);
+            (result, tree.changes() != before)
+        };
+        if changed {
+            Here::tree_changed();
+            self.refresh_here();
+        }
+        self.wake_all(woken);
+        result
+    }
+
+    fn wake_all(&self, mut woken: Vec<Woken<Key>>) {
+        for woken in woken.drain(..) {
+            match woken {
+                Woken::Task(key) => self.wake(key),
+                Woken::Foreign(node) => self.wake_foreign(node),
+            }
+        }
+        // The vector is kept for the next change.
+        *self.woken.borrow_mut() = woken;
+    }
+
+    /// The flag of the place where we are may have changed under us.
+    pub(crate) fn refresh_here(&self) {
+        let node = Here::node();
+        if node != NodeId::NONE {
+            Here::set_cancelled(self.tree.borrow().is_effective(node));
+        }
+    }
+
+    fn look_at_the_clock(&self) -> bool {
+        let now = self.clock.now();
+        self.looked_at.set(now);
+        if self.next_deadline().is_none_or(|next| next > now) {
+            return false;
+        }
+        let mut fired = Vec::new();
+        self.change(|tree, woken| tree.expire(now, woken, |waker| fired.push(waker)));
+        for waker in fired {
+            waker.wake();
+        }
+        true
+    }
+
+    /// The cancellation of the scope where we are.
+    pub(crate) fn cancelled_here(&self) -> Cancelled {
+        self.cancelled_at(Here::node())
+    }
+
+    pub(crate) fn cancelled_at(&self, node: NodeId) -> Cancelled {
+        let tree = self.tree.borrow();
+        Cancelled::new(tree.cause(node).cloned().unwrap_or_else(|| {
+            CancelCause::at(
+                crate::cause::CancelKind::Requested,
+                None,
+                Location::caller(),
+            )
+        }))
+    }
+
+    pub(crate) fn may_drop(&self, node: NodeId) -> MayDrop {
+        self.tree.borrow().may_drop(node)
+    }
+
+    pub(crate) fn register_foreign(self: &Rc<Self>, waker: &Waker) -> Foreign {
+        let node = Here::node();
+        let token = {
+            let mut foreign = self.foreign.borrow_mut();
+            foreign.entry(node).or_default().insert(waker.clone())
+        };
+        self.tree.borrow_mut().add_foreign(node);
+        Foreign {
+            core: self.clone(),
+            node,
+            token,
+        }
+    }
+
+    fn wake_foreign(&self, node: NodeId) {
+        let wakers: Vec<Waker> = match self.foreign.borrow().get(&node) {
+            Some(wakers) => wakers.iter().map(|(_, waker)| waker.clone()).collect(),
+            None => return,
+        };
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// Names a task. The others are called by the place where they were started.
+    pub(crate) fn name_task(&self, node: NodeId, name: Arc<str>) {
+        self.names.borrow_mut().insert(node, name);
+    }
+
+    pub(crate) fn forget_name(&self, node: NodeId) {
+        let mut names = self.names.borrow_mut();
+        if !names.is_empty() {
+            names.remove(&node);
+        }
+    }
+
+    /// What the task that polls this node is called.
+    pub(crate) fn label(&self, node: NodeId) -> Option<TaskLabel> {
+        let (task, location) = self.tree.borrow().task_node(node)?;
+        Some(TaskLabel {
+            name: self.names.borrow().get(&task).cloned(),
+            location,
+        })
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("id", &self.registration.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A waker that is registered with a scope until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    core: Rc<Core>,
+    node: NodeId,
+    token: usize,
+}
+
+impl Foreign {
+    /// Whether it still is the right registration for a poll here and now with `waker`.
+    pub(crate) fn serves(&self, waker: &Waker) -> bool {
+        self.node == Here::node()
+            && self
+                .core
+                .foreign
+                .borrow()
+                .get(&self.node)
+                .and_then(|wakers| wakers.get(self.token))
+                .is_some_and(|registered| registered.will_wake(waker))
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let waker = {
+            let mut foreign = self.core.foreign.borrow_mut();
+            let Some(wakers) = foreign.get_mut(&self.node) else {
+                return;
+            };
+            let waker = wakers.try_remove(self.token);
+            if wakers.is_empty() {
+                foreign.remove(&self.node);
+            }
+            waker
+        };
+        self.core.tree.borrow_mut().remove_foreign(self.node);
+        drop(waker);
+    }
+}

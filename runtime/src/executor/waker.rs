@@ -1,0 +1,172 @@
+//! Wakers that are integers.
+//!
+//! A waker's data pointer is no pointer: it is a [`Key`], packed. So a clone is a copy, a drop is
+//! nothing, and a waker may be used on any thread at any time, also after its runtime is gone:
+//! a key that names no living slot is ignored.
+//!
+//! # Invariants
+//!
+//! * Only this module makes wakers with [`VTABLE`], and their data is always `Key::pack`'s.
+//! * Nothing ever dereferences the data.
+//! * Every function of the table is safe to call with any data at all, from any thread.
+
+use std::ptr;
+use std::sync::{Mutex, OnceLock};
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+use super::remote::Mailbox;
+
+/// Names a slot of a runtime. Slots are reused; the generation tells the users apart (a wake by
+/// a waker of the 16,777,216th user before would be spurious, which is allowed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    executor: u16,
+    generation: u32,
+    index: u32,
+}
+
+const INDEX_BITS: u32 = 24;
+const GENERATION_BITS: u32 = 24;
+/// How many tasks a runtime can have at a time, and how many uses of slots can be told apart.
+pub(crate) const MAX_SLOTS: usize = 1 << INDEX_BITS;
+const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
+
+impl Key {
+    pub(crate) fn new(executor: u16, generation: u32, index: u32) -> Self {
+        Self {
+            executor,
+            generation: generation & GENERATION_MASK,
+            index,
+        }
+    }
+
+    pub(crate) fn executor(self) -> u16 {
+        self.executor
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        self.generation
+    }
+
+    pub(crate) fn index(self) -> u32 {
+        self.index
+    }
+
+    pub(crate) fn waker(self) -> Waker {
+        let data = ptr::without_provenance(self.pack() as usize);
+        // SAFETY: the functions of VTABLE uphold the contract of RawWaker for any data, as they
+        // only copy it or unpack it into a Key (this module's invariants).
+        unsafe { Waker::from_raw(RawWaker::new(data, &VTABLE)) }
+    }
+
+    /// The key in one of our wakers; `None` for anybody else's.
+    pub(crate) fn of(waker: &Waker) -> Option<Self> {
+        (waker.vtable() == &VTABLE).then(|| Self::unpack(waker.data().addr() as u64))
+    }
+
+    pub(crate) fn pack(self) -> u64 {
+        (u64::from(self.executor) << (INDEX_BITS + GENERATION_BITS))
+            | (u64::from(self.generation) << INDEX_BITS)
+            | u64::from(self.index)
+    }
+
+    pub(crate) fn unpack(packed: u64) -> Self {
+        Self {
+            executor: (packed >> (INDEX_BITS + GENERATION_BITS)) as u16,
+            generation: (packed >> INDEX_BITS) as u32 & GENERATION_MASK,
+            index: packed as u32 & (MAX_SLOTS as u32 - 1),
+        }
+    }
+}
+
+static VTABLE: RawWakerVTable =
+    RawWakerVTable::new(|data| RawWaker::new(data, &VTABLE), wake, wake, |_| {});
+
+fn wake(data: *const ()) {
+    let key = Key::unpack(data.addr() as u64);
+    if !super::wake_here(key)
+        && let Some(mailbox) = mailbox(key.executor)
+    {
+        mailbox.post(key.pack());
+    }
+}
+
+/// The place of a runtime among those of the process, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    id: u16,
+}
+
+impl Registration {
+    pub(crate) fn new() -> Self {
+        let id = {
+            let mut ids = IDS
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            ids.free.pop().unwrap_or_else(|| {
+                let id = ids.used;
+                assert!(
+                    usize::from(id) < MAILBOXES.len(),
+                    "more than {} runtimes at a time in one process",
+                    MAILBOXES.len()
+                );
+                ids.used += 1;
+                id
+            })
+        };
+        MAILBOXES[usize::from(id)].get_or_init(Mailbox::new).open();
+        Self { id }
+    }
+
+    pub(crate) fn id(&self) -> u16 {
+        self.id
+    }
+
+    pub(crate) fn mailbox(&self) -> &'static Mailbox {
+        mailbox(self.id).expect("a registered runtime has a mailbox")
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.mailbox().close();
+        let mut ids = IDS
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        ids.free.push(self.id);
+    }
+}
+
+struct Ids {
+    free: Vec<u16>,
+    used: u16,
+}
+
+static IDS: Mutex<Ids> = Mutex::new(Ids {
+    free: Vec::new(),
+    used: 0,
+});
+
+static MAILBOXES: [OnceLock<Mailbox>; 4096] = [const { OnceLock::new() }; 4096];
+
+fn mailbox(id: u16) -> Option<&'static Mailbox> {
+    MAILBOXES.get(usize::from(id))?.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_survives_packing() {
+        let key = Key::new(4095, GENERATION_MASK, MAX_SLOTS as u32 - 1);
+        assert_eq!(Key::unpack(key.pack()), key);
+        assert_eq!(Key::of(&key.waker()), Some(key));
+        assert_eq!(Key::of(&key.waker().clone()), Some(key));
+    }
+
+    #[test]
+    fn a_foreign_waker_has_no_key() {
+        assert_eq!(Key::of(Waker::noop()), None);
+    }
+}
