@@ -1,0 +1,695 @@
+//! The tree of scopes and its deadlines, as a plain value: no clock, no wakers, no executor.
+//! Time and the number of the current batch are passed in; who has to be woken comes out.
+//!
+//! # What a node says
+//!
+//! * `effective`: cached; its own scope was cancelled, or an ancestor that no shield hides.
+//!   Every operation that may change it brings the whole subtree up to date before it returns.
+//! * `task`: the node is the root of a task-like frame (the main future, a child or a body of a
+//!   nursery), which is what can be woken. Other nodes are polled by the nearest such ancestor.
+//! * `held`: how many holds are in force on the node itself, plus one for each child node of the
+//!   same task that is `holding` or held. A frame that is held is not dropped when it is
+//!   cancelled.
+//! * `foreign`: the same count for leaves that registered a waker which is not the task's own.
+//!
+//! Nothing here recurses: trees may be as deep as memory allows.
+
+use slab::Slab;
+
+use super::deadlines::{DeadlineId, Deadlines};
+use crate::cause::{CancelCause, CancelKind};
+use crate::time::Instant;
+
+/// A node that may be gone by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct NodeId {
+    index: u32,
+    generation: u32,
+}
+
+impl NodeId {
+    pub(crate) const NONE: Self = Self {
+        index: NIL,
+        generation: 0,
+    };
+}
+
+const NIL: u32 = u32::MAX;
+
+/// What has to be woken after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken<K> {
+    /// This task.
+    Task(K),
+    /// The wakers that leaves registered with this node.
+    Foreign(NodeId),
+}
+
+#[derive(Debug)]
+pub(crate) struct Tree<K, W> {
+    nodes: Slab<Node<K>>,
+    next_generation: u32,
+    deadlines: Deadlines<Target<W>>,
+    /// The number of the batch that runs, kept in nodes that become cancelled in it.
+    batch: u64,
+    /// How often a node became cancelled, or ceased to be.
+    changes: u64,
+    work: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Node<K> {
+    generation: u32,
+    parent: u32,
+    first_child: u32,
+    last_child: u32,
+    previous: u32,
+    next: u32,
+    held: u32,
+    foreign: u32,
+    task: Option<K>,
+    cancel_called: bool,
+    effective: bool,
+    shield: bool,
+    holding: bool,
+    cause: Option<CancelCause>,
+    cancelled_in: u64,
+    deadline: Option<Instant>,
+    /// When the shield falls by itself.
+    shield_until: Option<Instant>,
+    /// When the grace of a soft cancel ends, and the scope is cancelled for this cause.
+    grace: Option<(Instant, CancelCause)>,
+    armed: Option<DeadlineId>,
+    /// Where the scope was made: the place that a deadline's cause names.
+    location: &'static std::panic::Location<'static>,
+}
+
+#[derive(Debug)]
+enum Target<W> {
+    Node(u32),
+    Timer(W),
+}
+
+/// When the current scope ends at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EffectiveDeadline {
+    /// No deadline applies.
+    None,
+    /// The earliest deadline that no shield hides.
+    At(Instant),
+    /// The scope is cancelled already: the next checkpoint says so.
+    Cancelled,
+}
+
+impl<K: Copy, W> Tree<K, W> {
+    pub(crate) fn new() -> Self {
+        Self {
+            nodes: Slab::new(),
+            next_generation: 0,
+            deadlines: Deadlines::new(),
+            batch: 0,
+            changes: 0,
+            work: Vec::new(),
+        }
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        parent: Option<NodeId>,
+        task: Option<K>,
+        location: &'static std::panic::Location<'static>,
+    ) -> NodeId {
+        let generation = self.next_generation;
+        self.next_generation = generation.wrapping_add(1);
+        let parent = parent.map_or(NIL, |id| self.live(id).expect("the parent is alive"));
+        let (effective, cause) = match self.nodes.get(parent as usize) {
+            Some(parent) if parent.effective => (true, parent.cause.clone()),
+            _ => (false, None),
+        };
+        let index = self.nodes.insert(Node {
+            generation,
+            parent: NIL,
+            first_child: NIL,
+            last_child: NIL,
+            previous: NIL,
+            next: NIL,
+            held: 0,
+            foreign: 0,
+            task,
+            cancel_called: false,
+            effective,
+            shield: false,
+            holding: false,
+            cause,
+            cancelled_in: self.batch,
+            deadline: None,
+            shield_until: None,
+            grace: None,
+            armed: None,
+            location,
+        }) as u32;
+        self.link(index, parent);
+        NodeId { index, generation }
+    }
+
+    /// Takes a node out. Nodes that are still below it move up to its parent.
+    pub(crate) fn remove(&mut self, id: NodeId, woken: &mut Vec<Woken<K>>) {
+        let Some(index) = self.live(id) else { return };
+        let parent = self.node(index).parent;
+        while self.node(index).first_child != NIL {
+            let child = self.node(index).first_child;
+            self.move_under(child, parent, woken);
+        }
+        self.unlink(index);
+        if let Some(armed) = self.node(index).armed {
+            self.deadlines.disarm(armed);
+        }
+        self.nodes.remove(index as usize);
+    }
+
+    /// Moves a node with everything below it.
+    pub(crate) fn reparent(
+        &mut self,
+        id: NodeId,
+        parent: Option<NodeId>,
+        woken: &mut Vec<Woken<K>>,
+    ) {
+        let Some(index) = self.live(id) else { return };
+        let parent = parent.map_or(NIL, |id| self.live(id).unwrap_or(NIL));
+        if self.node(index).parent != parent {
+            debug_assert!(!self.is_below(parent, index), "a node moved below itself");
+            self.move_under(index, parent, woken);
+        }
+    }
+
+    /// Cancels the scope. The first cause that reached it is kept.
+    pub(crate) fn cancel(&mut self, id: NodeId, cause: &CancelCause, woken: &mut Vec<Woken<K>>) {
+        let Some(index) = self.live(id) else { return };
+        self.cancel_at(index, || cause.clone(), woken);
+    }
+
+    pub(crate) fn set_shield(&mut self, id: NodeId, shield: bool, woken: &mut Vec<Woken<K>>) {
+        let Some(index) = self.live(id) else { return };
+        self.node_mut(index).shield_until = None;
+        self.shield_at(index, shield, woken);
+        self.arm(index);
+    }
+
+    /// Shields until `until`; from then on the scope is an ordinary one.
+    pub(crate) fn shield_until(&mut self, id: NodeId, until: Instant, woken: &mut Vec<Woken<K>>) {
+        let Some(index) = self.live(id) else { return };
+        self.node_mut(index).shield_until = Some(until);
+        self.shield_at(index, true, woken);
+        self.arm(index);
+    }
+
+    pub(crate) fn set_deadline(&mut self, id: NodeId, deadline: Option<Instant>) {
+        let Some(index) = self.live(id) else { return };
+        self.node_mut(index).deadline = deadline;
+        self.arm(index);
+    }
+
+    /// Asks the scope to stop by `until`, when it is cancelled. An earlier end is kept.
+    pub(crate) fn stop(&mut self, id: NodeId, until: Instant, cause: &CancelCause) {
+        let Some(index) = self.live(id) else { return };
+        let node = self.node_mut(index);
+        match &mut node.grace {
+            Some((end, _)) => *end = until.min(*end),
+            none => *none = Some((until, cause.clone())),
+        }
+        self.arm(index);
+    }
+
+    /// Takes what is due: cancels scopes, drops shields, and hands out timers.
+    pub(crate) fn expire(
+        &mut self,
+        now: Instant,
+        woken: &mut Vec<Woken<K>>,
+        mut fired: impl FnMut(W),
+    ) -> bool {
+        let mut any = false;
+        while let Some((_, target)) = self.deadlines.pop_due(now) {
+            any = true;
+            match target {
+                Target::Timer(timer) => fired(timer),
+                Target::Node(index) => {
+                    self.node_mut(index).armed = None;
+                    self.expire_node(index, now, woken);
+                }
+            }
+        }
+        any
+    }
+
+    /// Cancels the scope now if its deadline has passed.
+    pub(crate) fn expire_one(&mut self, id: NodeId, now: Instant, woken: &mut Vec<Woken<K>>) {
+        let Some(index) = self.live(id) else { return };
+        self.expire_node(index, now, woken);
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    pub(crate) fn arm_timer(&mut self, when: Instant, timer: W) -> DeadlineId {
+        self.deadlines.arm(when, Target::Timer(timer))
+    }
+
+    /// The id must be of a timer that has neither fired nor been disarmed.
+    pub(crate) fn disarm_timer(&mut self, id: DeadlineId) -> Option<W> {
+        match self.deadlines.disarm(id) {
+            Target::Timer(timer) => Some(timer),
+            Target::Node(_) => None,
+        }
+    }
+
+    pub(crate) fn timer_mut(&mut self, id: DeadlineId) -> Option<&mut W> {
+        match self.deadlines.target_mut(id) {
+            Target::Timer(timer) => Some(timer),
+            Target::Node(_) => None,
+        }
+    }
+
+    pub(crate) fn set_batch(&mut self, batch: u64) {
+        self.batch = batch;
+    }
+
+    /// Adds a hold on the frames from this node up to its task.
+    pub(crate) fn hold(&mut self, id: NodeId) {
+        if let Some(index) = self.live(id) {
+            self.tally(index, HELD, true);
+        }
+    }
+
+    pub(crate) fn release(&mut self, id: NodeId) {
+        if let Some(index) = self.live(id) {
+            self.tally(index, HELD, false);
+        }
+    }
+
+    /// Makes the node itself a hold on the frames around it.
+    pub(crate) fn set_holding(&mut self, id: NodeId, holding: bool) {
+        if let Some(index) = self.live(id) {
+            self.holding_at(index, holding);
+        }
+    }
+
+    pub(crate) fn add_foreign(&mut self, id: NodeId) {
+        if let Some(index) = self.live(id) {
+            self.tally(index, FOREIGN, true);
+        }
+    }
+
+    pub(crate) fn remove_foreign(&mut self, id: NodeId) {
+        if let Some(index) = self.live(id) {
+            self.tally(index, FOREIGN, false);
+        }
+    }
+
+    pub(crate) fn is_effective(&self, id: NodeId) -> bool {
+        self.live(id)
+            .is_some_and(|index| self.node(index).effective)
+    }
+
+    pub(crate) fn is_cancel_called(&self, id: NodeId) -> bool {
+        self.live(id)
+            .is_some_and(|index| self.node(index).cancel_called)
+    }
+
+    pub(crate) fn is_shielded(&self, id: NodeId) -> bool {
+        self.live(id).is_some_and(|index| self.node(index).shield)
+    }
+
+    /// Whether the node is cancelled, and nothing outside of it is to be seen cancelled from
+    /// it: then it is the one to absorb the cancellation.
+    pub(crate) fn absorbs(&self, id: NodeId) -> bool {
+        self.live(id).is_some_and(|index| {
+            let node = self.node(index);
+            let parent = self.nodes.get(node.parent as usize);
+            node.effective && (node.shield || !parent.is_some_and(|parent| parent.effective))
+        })
+    }
+
+    pub(crate) fn cause(&self, id: NodeId) -> Option<&CancelCause> {
+        self.node(self.live(id)?).cause.as_ref()
+    }
+
+    pub(crate) fn deadline(&self, id: NodeId) -> Option<Instant> {
+        self.node(self.live(id)?).deadline
+    }
+
+    pub(crate) fn parent(&self, id: NodeId) -> Option<NodeId> {
+        let parent = self.node(self.live(id)?).parent;
+        let node = self.nodes.get(parent as usize)?;
+        Some(NodeId {
+            index: parent,
+            generation: node.generation,
+        })
+    }
+
+    /// The task that polls this node, and where it was started.
+    pub(crate) fn task_node(
+        &self,
+        id: NodeId,
+    ) -> Option<(NodeId, &'static std::panic::Location<'static>)> {
+        let mut index = self.live(id)?;
+        loop {
+            let node = self.nodes.get(index as usize)?;
+            if node.task.is_some() {
+                return Some((self.id(index), node.location));
+            }
+            index = node.parent;
+        }
+    }
+
+    /// Whether a cancelled frame may be dropped: nothing holds it, and leaves that are not woken
+    /// by its task had a batch to see the cancellation.
+    pub(crate) fn may_drop(&self, id: NodeId) -> MayDrop {
+        let Some(index) = self.live(id) else {
+            return MayDrop::Held;
+        };
+        let node = self.node(index);
+        if node.held > 0 {
+            MayDrop::Held
+        } else if node.foreign > 0 && self.batch <= node.cancelled_in {
+            MayDrop::NextBatch
+        } else {
+            MayDrop::Yes
+        }
+    }
+
+    /// Whether the scope, or one around it that no shield hides, was asked to stop.
+    pub(crate) fn is_stopping(&self, id: NodeId) -> bool {
+        self.visible(id)
+            .any(|node| node.grace.is_some() || node.cancel_called)
+    }
+
+    pub(crate) fn effective_deadline(&self, id: NodeId) -> EffectiveDeadline {
+        if self.is_effective(id) {
+            return EffectiveDeadline::Cancelled;
+        }
+        self.visible(id)
+            .filter_map(Node::own_deadline)
+            .min()
+            .map_or(EffectiveDeadline::None, EffectiveDeadline::At)
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The node and its ancestors, up to and including the first shield.
+    fn visible(&self, id: NodeId) -> impl Iterator<Item = &Node<K>> {
+        let mut next = self.live(id).unwrap_or(NIL);
+        std::iter::from_fn(move || {
+            let node = self.nodes.get(next as usize)?;
+            next = if node.shield { NIL } else { node.parent };
+            Some(node)
+        })
+    }
+
+    fn cancel_at(
+        &mut self,
+        index: u32,
+        cause: impl FnOnce() -> CancelCause,
+        woken: &mut Vec<Woken<K>>,
+    ) {
+        let node = self.node_mut(index);
+        if node.cancel_called {
+            return;
+        }
+        node.cancel_called = true;
+        if node.cause.is_none() {
+            node.cause = Some(cause());
+        }
+        self.arm(index);
+        self.update(index, woken);
+    }
+
+    fn expire_node(&mut self, index: u32, now: Instant, woken: &mut Vec<Woken<K>>) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.node(index).shield_until) {
+            self.node_mut(index).shield_until = None;
+            self.shield_at(index, false, woken);
+        }
+        if due(self.node(index).own_deadline()) {
+            let node = self.node(index);
+            let cause = match &node.grace {
+                Some((end, cause)) if *end <= now && !due(node.deadline) => cause.clone(),
+                _ => CancelCause::at(CancelKind::Deadline, None, node.location),
+            };
+            self.cancel_at(index, || cause, woken);
+        }
+        self.arm(index);
+    }
+
+    fn shield_at(&mut self, index: u32, shield: bool, woken: &mut Vec<Woken<K>>) {
+        if self.node(index).shield != shield {
+            self.node_mut(index).shield = shield;
+            self.holding_at(index, shield);
+            self.update(index, woken);
+        }
+    }
+
+    /// Arms the one entry that the node needs in the heap.
+    fn arm(&mut self, index: u32) {
+        let node = self.node(index);
+        let due = match (node.own_deadline(), node.shield_until) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let armed = match (node.armed, due) {
+            (Some(armed), Some(due)) => {
+                self.deadlines.rearm(armed, due);
+                Some(armed)
+            }
+            (Some(armed), None) => {
+                self.deadlines.disarm(armed);
+                None
+            }
+            (None, Some(due)) => Some(self.deadlines.arm(due, Target::Node(index))),
+            (None, None) => None,
+        };
+        self.node_mut(index).armed = armed;
+    }
+
+    /// Brings `effective` up to date from this node downwards.
+    fn update(&mut self, start: u32, woken: &mut Vec<Woken<K>>) {
+        let mut work = std::mem::take(&mut self.work);
+        work.push(start);
+        let mut polled_by_a_task_above = true;
+        while let Some(index) = work.pop() {
+            let node = &self.nodes[index as usize];
+            let inherited = self.nodes.get(node.parent as usize);
+            let inherited = inherited.filter(|parent| parent.effective && !node.shield);
+            let effective = node.cancel_called || inherited.is_some();
+            if effective == node.effective {
+                continue;
+            }
+            let cause = match &node.cause {
+                Some(_) => None,
+                None => inherited.and_then(|parent| parent.cause.clone()),
+            };
+            let batch = self.batch;
+            self.changes += 1;
+            let node = self.node_mut(index);
+            node.effective = effective;
+            if cause.is_some() {
+                node.cause = cause;
+            }
+            if effective {
+                node.cancelled_in = batch;
+            }
+            let (task, foreign) = (node.task, node.foreign > 0);
+            if effective {
+                match task {
+                    Some(task) => woken.push(Woken::Task(task)),
+                    // Below the start every node without a task is polled by one that was
+                    // reached, or by the one that polls the start.
+                    None if polled_by_a_task_above => {
+                        woken.extend(self.task_of(index).map(Woken::Task));
+                    }
+                    None => {}
+                }
+                if foreign {
+                    woken.push(Woken::Foreign(self.id(index)));
+                }
+            }
+            polled_by_a_task_above = false;
+            let mut child = self.node(index).last_child;
+            while child != NIL {
+                work.push(child);
+                child = self.node(child).previous;
+            }
+        }
+        self.work = work;
+    }
+
+    fn task_of(&self, mut index: u32) -> Option<K> {
+        loop {
+            let node = self.nodes.get(index as usize)?;
+            if node.task.is_some() {
+                return node.task;
+            }
+            index = node.parent;
+        }
+    }
+
+    fn is_below(&self, mut index: u32, ancestor: u32) -> bool {
+        while let Some(node) = self.nodes.get(index as usize) {
+            if index == ancestor {
+                return true;
+            }
+            index = node.parent;
+        }
+        false
+    }
+
+    fn move_under(&mut self, index: u32, parent: u32, woken: &mut Vec<Woken<K>>) {
+        self.unlink(index);
+        self.link(index, parent);
+        // A frame that polls the node now may be another one than before, and has to know.
+        if self.node(index).effective && self.node(index).task.is_none() {
+            woken.extend(self.task_of(index).map(Woken::Task));
+        }
+        self.update(index, woken);
+    }
+
+    fn link(&mut self, index: u32, parent: u32) {
+        let previous = self
+            .nodes
+            .get(parent as usize)
+            .map_or(NIL, |p| p.last_child);
+        let node = self.node_mut(index);
+        (node.parent, node.previous, node.next) = (parent, previous, NIL);
+        if parent == NIL {
+            return;
+        }
+        match previous {
+            NIL => self.node_mut(parent).first_child = index,
+            last => self.node_mut(last).next = index,
+        }
+        self.node_mut(parent).last_child = index;
+        for tally in [HELD, FOREIGN] {
+            if self.contributes(index, tally) {
+                self.tally(parent, tally, true);
+            }
+        }
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let node = self.node(index);
+        let (parent, previous, next) = (node.parent, node.previous, node.next);
+        if parent == NIL {
+            return;
+        }
+        for tally in [HELD, FOREIGN] {
+            if self.contributes(index, tally) {
+                self.tally(parent, tally, false);
+            }
+        }
+        match previous {
+            NIL => self.node_mut(parent).first_child = next,
+            previous => self.node_mut(previous).next = next,
+        }
+        match next {
+            NIL => self.node_mut(parent).last_child = previous,
+            next => self.node_mut(next).previous = previous,
+        }
+        self.node_mut(index).parent = NIL;
+    }
+
+    fn holding_at(&mut self, index: u32, holding: bool) {
+        let before = self.contributes(index, HELD);
+        self.node_mut(index).holding = holding;
+        let after = self.contributes(index, HELD);
+        let parent = self.node(index).parent;
+        if before != after && parent != NIL {
+            self.tally(parent, HELD, after);
+        }
+    }
+
+    /// Whether the node counts in this tally of its parent.
+    fn contributes(&self, index: u32, tally: Tally) -> bool {
+        let node = self.node(index);
+        node.task.is_none()
+            && match tally {
+                Tally::Held => node.holding || node.held > 0,
+                Tally::Foreign => node.foreign > 0,
+            }
+    }
+
+    /// Counts one more or one less on the node, and on those around it for which that makes a
+    /// difference.
+    fn tally(&mut self, mut index: u32, tally: Tally, more: bool) {
+        while index != NIL {
+            let before = self.contributes(index, tally);
+            let node = self.node_mut(index);
+            let count = match tally {
+                Tally::Held => &mut node.held,
+                Tally::Foreign => &mut node.foreign,
+            };
+            *count = if more { *count + 1 } else { *count - 1 };
+            if before == self.contributes(index, tally) {
+                break;
+            }
+            index = self.node(index).parent;
+        }
+    }
+
+    fn id(&self, index: u32) -> NodeId {
+        NodeId {
+            index,
+            generation: self.node(index).generation,
+        }
+    }
+
+    fn live(&self, id: NodeId) -> Option<u32> {
+        let node = self.nodes.get(id.index as usize)?;
+        (node.generation == id.generation).then_some(id.index)
+    }
+
+    fn node(&self, index: u32) -> &Node<K> {
+        &self.nodes[index as usize]
+    }
+
+    fn node_mut(&mut self, index: u32) -> &mut Node<K> {
+        &mut self.nodes[index as usize]
+    }
+}
+
+impl<K> Node<K> {
+    /// When the scope is cancelled by the clock.
+    fn own_deadline(&self) -> Option<Instant> {
+        if self.cancel_called {
+            return None;
+        }
+        match (self.deadline, &self.grace) {
+            (Some(deadline), Some((end, _))) => Some(deadline.min(*end)),
+            (deadline, grace) => deadline.or(grace.as_ref().map(|(end, _)| *end)),
+        }
+    }
+}
+
+/// The answer of [`Tree::may_drop`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MayDrop {
+    Yes,
+    /// Not before the batch after the one in which it was cancelled.
+    NextBatch,
+    Held,
+}
+
+#[derive(Clone, Copy)]
+enum Tally {
+    Held,
+    Foreign,
+}
+
+const HELD: Tally = Tally::Held;
+const FOREIGN: Tally = Tally::Foreign;
