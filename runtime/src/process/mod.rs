@@ -1,0 +1,112 @@
+//! Waiting for processes.
+
+use std::cell::RefCell;
+use std::io;
+use std::process::{Child, ExitStatus};
+
+use crate::io::Io;
+
+/// A child process whose exit can be awaited, by any number of tasks.
+///
+/// Dropping it neither ends nor reaps the process.
+#[derive(Debug)]
+pub struct ChildExit {
+    child: RefCell<Child>,
+    notice: Io<notice::Notice>,
+}
+
+impl ChildExit {
+    /// Watches a process that was started.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system; the child is then given back.
+    pub fn new(child: Child) -> Result<Self, (io::Error, Child)> {
+        match notice::of(&child).and_then(Io::new_nonblocking) {
+            Ok(notice) => Ok(Self {
+                child: RefCell::new(child),
+                notice,
+            }),
+            Err(error) => Err((error, child)),
+        }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.borrow().id()
+    }
+
+    /// Waits until the process has ended, and reaps it. `None` if somebody else did (a host that
+    /// ignores `SIGCHLD`, say), and how it ended is not known.
+    ///
+    /// # Errors
+    ///
+    /// Cancellation; the process goes on.
+    pub async fn wait(&self) -> io::Result<Option<ExitStatus>> {
+        loop {
+            if let Some(status) = self.try_wait()? {
+                return Ok(status);
+            }
+            self.notice.readable().await?;
+        }
+    }
+
+    /// Reaps the process if it has ended: the outer `None` if it has not, the inner one if how it
+    /// ended is not known.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub fn try_wait(&self) -> io::Result<Option<Option<ExitStatus>>> {
+        match self.child.borrow_mut().try_wait() {
+            Ok(status) => Ok(status.map(Some)),
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::CHILD.raw_os_error()) => {
+                Ok(Some(None))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Where the notice of an exit comes from: a process descriptor.
+#[cfg(target_os = "linux")]
+mod notice {
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::process::Child;
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    pub(super) type Notice = OwnedFd;
+
+    pub(super) fn of(child: &Child) -> io::Result<Notice> {
+        Ok(pidfd_open(Pid::from_child(child), PidfdFlags::empty())?)
+    }
+}
+
+/// Where the notice of an exit comes from: a thread that waits for it, and leaves the reaping to
+/// others.
+#[cfg(not(target_os = "linux"))]
+mod notice {
+    use std::io;
+    use std::os::unix::net::UnixStream;
+    use std::process::Child;
+
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+    pub(super) type Notice = UnixStream;
+
+    pub(super) fn of(child: &Child) -> io::Result<Notice> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let pid = Pid::from_child(child);
+        std::thread::Builder::new()
+            .name("tractor-wait".to_owned())
+            .spawn(move || {
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+                let _ = waitid(WaitId::Pid(pid), options);
+                drop(theirs);
+            })?;
+        Ok(ours)
+    }
+}
