@@ -1,0 +1,15 @@
+//! Deterministic tests: a virtual clock, seeded order, waiting until nothing moves, and counting
+//! checkpoints.
+
+mod checkpoints;
+mod clock;
+mod idle;
+mod seed;
+
+pub use checkpoints::{assert_checkpoints, assert_no_checkpoints, checkpoint_counts};
+pub use clock::VirtualClock;
+pub use idle::{AllBlocked, wait_all_tasks_blocked, wait_all_tasks_blocked_for};
+pub use seed::{run, run_seeded};
+
+pub(crate) use idle::{Idle, Quiet, Wait};
+pub(crate) use seed::Rng;
