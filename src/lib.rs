@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod dialog;
+mod transport;
 mod wire;
 
 pub use wire::Uid;

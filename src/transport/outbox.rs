@@ -1,0 +1,307 @@
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::io::IoSlice;
+use std::mem;
+
+use serde::Serialize;
+
+use crate::wire::{
+    Carrier, Cid, EncodeError, ErrorMsg, Limits, Message, append_message, append_value,
+};
+
+/// A segment is written before the next look at what may overtake.
+const SEGMENT: usize = 64 << 10;
+
+/// Buffers that are kept for use again.
+const SPARE: usize = 4;
+
+/// What waits to be written to one peer, already as bytes.
+///
+/// There are two lanes. In the *data* lane is what carries values and what must stay behind it:
+/// `Started`, `Yield`, `Stop`, `Return`. All else is *control*, and is written first. So a
+/// cancellation is not held up by a megabyte of items, and the two are limited apart: data by a
+/// limit that whoever sends items waits for, control by one that only a peer that does not read
+/// can reach.
+///
+/// An `Error` that ends a dialog throws out what its dialog has in the data lane and says how much,
+/// if the peer understands that; if not it takes its turn behind it.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    limits: Limits,
+    overtaking: bool,
+    control: Vec<u8>,
+    data: VecDeque<Segment>,
+    /// Bytes in `data`.
+    data_len: usize,
+    batch: Batch,
+    spare: Vec<Vec<u8>>,
+}
+
+/// Some whole frames of the data lane.
+#[derive(Debug, Default)]
+struct Segment {
+    bytes: Vec<u8>,
+    /// Whose each frame is, and where it ends.
+    frames: Vec<(Cid, usize)>,
+}
+
+/// What is being written: all of `control`, then all of `data`.
+#[derive(Debug, Default)]
+struct Batch {
+    control: Vec<u8>,
+    data: Vec<u8>,
+    written: usize,
+}
+
+/// Why a message was not queued. Nothing of it was.
+#[derive(Debug)]
+#[non_exhaustive]
+pub(crate) enum SendError {
+    Encode(EncodeError),
+    /// As much data waits as may; wait for room.
+    Full,
+    /// More control messages wait than a peer that reads would leave there.
+    Stuck {
+        limit: usize,
+    },
+    /// The link was closed, or writing to it failed.
+    Closed,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encode(error) => fmt::Display::fmt(error, f),
+            Self::Full => f.write_str("too many bytes wait to be written to the peer"),
+            Self::Stuck { limit } => write!(
+                f,
+                "the peer does not read: more than {limit} bytes of control messages wait for it"
+            ),
+            Self::Closed => f.write_str("the link is closed for writing"),
+        }
+    }
+}
+
+impl Error for SendError {}
+
+impl From<EncodeError> for SendError {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(error)
+    }
+}
+
+impl Outbox {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            overtaking: false,
+            control: Vec::new(),
+            data: VecDeque::new(),
+            data_len: 0,
+            batch: Batch::default(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// The peer understands an `Error` that overtakes.
+    pub(crate) fn set_overtaking(&mut self, overtaking: bool) {
+        self.overtaking = overtaking;
+    }
+
+    pub(crate) fn push(&mut self, message: &Message) -> Result<(), SendError> {
+        match message {
+            Message::Yield { .. } if !self.has_room() => Err(SendError::Full),
+            Message::Yield { cid, .. }
+            | Message::Started { cid, .. }
+            | Message::Stop { cid }
+            | Message::Return { cid, .. } => {
+                self.push_data(cid, |buf, limits| append_message(buf, message, limits))
+            }
+            Message::Error(error) => self.push_error(error),
+            _ => self.push_control(message),
+        }
+    }
+
+    /// Queues a message that carries `value`, which is encoded in its place.
+    #[inline]
+    pub(crate) fn push_value<T: Serialize + ?Sized>(
+        &mut self,
+        carrier: Carrier,
+        cid: &Cid,
+        value: &T,
+    ) -> Result<(), SendError> {
+        if carrier == Carrier::Yield && !self.has_room() {
+            return Err(SendError::Full);
+        }
+        self.push_data(cid, |buf, limits| {
+            append_value(buf, carrier, cid, value, limits)
+        })
+    }
+
+    /// Whether another item may be queued. The one that goes over the limit is taken whole.
+    pub(crate) fn has_room(&self) -> bool {
+        self.buffered() < self.limits.buffered
+    }
+
+    /// Bytes of the data lane that the kernel has not taken.
+    pub(crate) fn buffered(&self) -> usize {
+        self.data_len + self.batch.left_of_data()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batch.is_written() && self.control.is_empty() && self.data.is_empty()
+    }
+
+    /// What to write next, at most two pieces, both of which may be empty.
+    pub(crate) fn next_batch(&mut self) -> [IoSlice<'_>; 2] {
+        if self.batch.is_written() {
+            self.refill();
+        }
+        self.batch.left()
+    }
+
+    /// The kernel took so many bytes of it.
+    pub(crate) fn advance(&mut self, written: usize) {
+        self.batch.written += written;
+    }
+
+    /// Forgets everything that waits.
+    pub(crate) fn clear(&mut self) {
+        *self = Self {
+            overtaking: self.overtaking,
+            ..Self::new(self.limits)
+        };
+    }
+
+    fn push_control(&mut self, message: &Message) -> Result<(), SendError> {
+        append_message(&mut self.control, message, &self.limits)?;
+        if self.control.len() > self.limits.buffered_control {
+            return Err(SendError::Stuck {
+                limit: self.limits.buffered_control,
+            });
+        }
+        Ok(())
+    }
+
+    fn push_error(&mut self, error: &ErrorMsg) -> Result<(), SendError> {
+        let Some(cid) = &error.cid else {
+            return self.push_control(&Message::Error(Box::new(error.clone())));
+        };
+        if !self.overtaking {
+            return self.push_data(cid, |buf, limits| {
+                append_message(buf, &Message::Error(Box::new(error.clone())), limits)
+            });
+        }
+        let mut error = error.clone();
+        let discarded = self.discard(cid);
+        if discarded > 0 {
+            error.discarded = Some(discarded);
+        }
+        self.push_control(&Message::Error(Box::new(error)))
+    }
+
+    #[inline]
+    fn push_data(
+        &mut self,
+        cid: &Cid,
+        append: impl FnOnce(&mut Vec<u8>, &Limits) -> Result<(), EncodeError>,
+    ) -> Result<(), SendError> {
+        if self.data.back().is_none_or(Segment::is_full) {
+            let bytes = self.spare.pop().unwrap_or_default();
+            self.data.push_back(Segment {
+                bytes,
+                frames: Vec::new(),
+            });
+        }
+        let segment = self
+            .data
+            .back_mut()
+            .expect("one was pushed if there was none");
+        let before = segment.bytes.len();
+        let appended = append(&mut segment.bytes, &self.limits);
+        match appended {
+            Ok(()) => {
+                segment.frames.push((cid.clone(), segment.bytes.len()));
+                self.data_len += segment.bytes.len() - before;
+                Ok(())
+            }
+            Err(error) => {
+                if segment.frames.is_empty() {
+                    self.data.pop_back();
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Throws out what a dialog has in the data lane, and says how many messages that was.
+    fn discard(&mut self, cid: &Cid) -> u64 {
+        let mut discarded = 0;
+        for segment in &mut self.data {
+            if segment.frames.iter().any(|(owner, _)| owner == cid) {
+                let before = segment.bytes.len();
+                discarded += segment.discard(cid);
+                self.data_len -= before - segment.bytes.len();
+            }
+        }
+        self.data.retain(|segment| !segment.frames.is_empty());
+        discarded
+    }
+
+    fn refill(&mut self) {
+        let mut done = mem::take(&mut self.batch);
+        done.control.clear();
+        self.batch.control = mem::replace(&mut self.control, done.control);
+        self.keep(done.data);
+        if let Some(segment) = self.data.pop_front() {
+            self.data_len -= segment.bytes.len();
+            self.batch.data = segment.bytes;
+        }
+    }
+
+    fn keep(&mut self, mut buf: Vec<u8>) {
+        if self.spare.len() < SPARE && (1..=4 * SEGMENT).contains(&buf.capacity()) {
+            buf.clear();
+            self.spare.push(buf);
+        }
+    }
+}
+
+impl Segment {
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= SEGMENT
+    }
+
+    fn discard(&mut self, cid: &Cid) -> u64 {
+        let before = self.frames.len();
+        let mut kept = Self::default();
+        let mut start = 0;
+        for (owner, end) in self.frames.drain(..) {
+            if owner != *cid {
+                kept.bytes.extend_from_slice(&self.bytes[start..end]);
+                kept.frames.push((owner, kept.bytes.len()));
+            }
+            start = end;
+        }
+        *self = kept;
+        (before - self.frames.len()) as u64
+    }
+}
+
+impl Batch {
+    fn is_written(&self) -> bool {
+        self.written == self.control.len() + self.data.len()
+    }
+
+    fn left_of_data(&self) -> usize {
+        let written = self.written.saturating_sub(self.control.len());
+        self.data.len() - written
+    }
+
+    fn left(&self) -> [IoSlice<'_>; 2] {
+        let control = &self.control[self.written.min(self.control.len())..];
+        let data = &self.data[self.data.len() - self.left_of_data()..];
+        [IoSlice::new(control), IoSlice::new(data)]
+    }
+}
