@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::task::Waker;
 
 use super::waker::Key;
-use super::{DELIVERIES_PER_POLL, OPERATIONS_PER_POLL};
+use super::{DELIVERIES_PER_POLL, OPERATIONS_PER_POLL, PATIENCE_PER_DELIVERY};
 use crate::scope::tree::NodeId;
 
 /// The position of the code that runs.
@@ -18,8 +18,8 @@ pub(crate) struct Place {
     pub(crate) cancelled: bool,
     /// How many operations may succeed at once before one yields.
     operations: u32,
-    /// How many cancellations may still be told in this poll of this frame.
-    deliveries: u32,
+    /// What this poll of this task may still spend on operations begun when cancelled.
+    patience: u32,
 }
 
 impl Place {
@@ -28,7 +28,7 @@ impl Place {
         task: None,
         cancelled: false,
         operations: OPERATIONS_PER_POLL,
-        deliveries: DELIVERIES_PER_POLL,
+        patience: DELIVERIES_PER_POLL * PATIENCE_PER_DELIVERY,
     };
 }
 
@@ -63,7 +63,9 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let mut before = self.before;
         if self.same_task {
-            before.operations = HERE.with(|here| here.place.get().operations);
+            let place = HERE.with(|here| here.place.get());
+            before.operations = place.operations;
+            before.patience = place.patience;
         }
         Here::restore(before);
         if Here::changes() != self.changes
@@ -97,7 +99,6 @@ impl Here {
             here.place.set(Place {
                 node,
                 cancelled,
-                deliveries: DELIVERIES_PER_POLL,
                 ..before
             });
             Visit {
@@ -177,16 +178,27 @@ impl Here {
         })
     }
 
-    /// Takes one delivery from the frame's share of this poll. False if it is used up.
+    /// Whether the task may be told once more in this poll that it is cancelled.
     pub(crate) fn deliver() -> bool {
+        Self::spend(PATIENCE_PER_DELIVERY)
+    }
+
+    /// Whether a scope or nursery may be begun here: always, but for a loop that begins them for
+    /// ever in a cancelled scope. What is inside of them answers for itself, so they are counted
+    /// too, as a fraction of a delivery.
+    pub(crate) fn may_begin() -> bool {
+        !Self::is_cancelled() || Self::spend(1)
+    }
+
+    fn spend(price: u32) -> bool {
         HERE.with(|here| {
             let place = here.place.get();
-            let within = place.deliveries > 0;
+            let left = place.patience.checked_sub(price);
             here.place.set(Place {
-                deliveries: place.deliveries.saturating_sub(1),
+                patience: left.unwrap_or(place.patience),
                 ..place
             });
-            within
+            left.is_some()
         })
     }
 

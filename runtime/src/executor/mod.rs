@@ -36,9 +36,12 @@ pub(crate) const POLLS_PER_TURN: u32 = 256;
 /// How many operations that need not wait a task may do in one poll before one of them yields.
 pub(crate) const OPERATIONS_PER_POLL: u32 = 128;
 
-/// How many cancellations a task may be told in one poll of one frame. A loop that swallows them
-/// would never come back otherwise.
+/// How many cancellations a task may be told in one poll. A loop that swallows them would never
+/// come back otherwise.
 pub(crate) const DELIVERIES_PER_POLL: u32 = 1024;
+
+/// How many scopes or nurseries begun in a cancelled scope count as much as one delivery.
+pub(crate) const PATIENCE_PER_DELIVERY: u32 = 64;
 
 /// What one runtime is, shared by everything that lives in it.
 pub(crate) struct Core {
@@ -293,9 +296,12 @@ impl Core {
     }
 
     fn look_at_the_clock(&self) -> bool {
+        let Some(next) = self.next_deadline() else {
+            return false;
+        };
         let now = self.clock.now();
         self.looked_at.set(now);
-        if self.next_deadline().is_none_or(|next| next > now) {
+        if next > now {
             return false;
         }
         let mut fired = Vec::new();

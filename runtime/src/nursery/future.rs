@@ -19,7 +19,7 @@ use crate::cause::{CancelCause, CancelKind, Cancelled};
 use crate::error::{Error, Result};
 use crate::executor::slots::ListId;
 use crate::executor::waker::Key;
-use crate::executor::{Core, Polled, current, poll_task};
+use crate::executor::{Core, Here, Polled, current, poll_task};
 use crate::scope::tree::NodeId;
 use crate::scope::{CancelScope, Entry, Link, Outcome, ScopeHandle, Spec};
 
@@ -127,6 +127,7 @@ impl NurseryOptions {
 /// `'scope` is how long children live, `'env` what they may borrow from.
 pub struct Nursery<'scope, 'env: 'scope> {
     this: Weak<Nursery<'static, 'static>>,
+    location: &'static Location<'static>,
     entry: RefCell<Entry>,
     place: RefCell<Option<Place>>,
     closed: Cell<bool>,
@@ -250,6 +251,7 @@ impl<'scope> Nursery<'scope, '_> {
     fn new(this: Weak<Nursery<'static, 'static>>, entry: Entry) -> Self {
         Self {
             this,
+            location: entry.location(),
             entry: RefCell::new(entry),
             place: RefCell::new(None),
             closed: Cell::new(false),
@@ -276,7 +278,7 @@ impl<'scope> Nursery<'scope, '_> {
 
     fn open(&self) -> Place {
         let entry = self.entry.borrow();
-        let link = Link::open(current(), entry.location());
+        let link = Link::open(current(), self.location);
         let core = link.core.clone();
         core.tree_mut(|tree| tree.set_holding(link.node, true));
         entry.enter(&core, link.node);
@@ -284,7 +286,7 @@ impl<'scope> Nursery<'scope, '_> {
             let list = slots.add_list();
             (list, slots.insert(list, BODY))
         });
-        let node = core.tree_mut(|tree| tree.insert(Some(link.node), Some(key), entry.location()));
+        let node = core.tree_mut(|tree| tree.insert(Some(link.node), Some(key), self.location));
         // Nobody is told to poll the list: whoever opens the nursery is about to.
         core.wake(key);
         Place {
@@ -515,6 +517,9 @@ impl<T, F: Future<Output = Result<T>>> Future for NurseryFuture<F, T> {
             !nursery.closed.get(),
             "a nursery was polled after it was done"
         );
+        if nursery.place.borrow().is_none() && !Here::may_begin() {
+            return Poll::Pending;
+        }
         let (core, _, list) = nursery.place();
         if let Some(place) = &mut *nursery.place.borrow_mut() {
             place.link.follow();
@@ -597,7 +602,7 @@ fn poll_body<T, F: Future<Output = Result<T>>>(
         place.body = None;
     }
     nursery.unseat(core, seat);
-    let location = nursery.entry.borrow().location();
+    let location = nursery.location;
     let cause =
         |text| CancelCause::at(CancelKind::SiblingFailed, label, location).with_reason(text);
     match (result, dropped) {
@@ -647,12 +652,8 @@ fn abandon<F>(nursery: &Nursery<'_, '_>, mut body: Pin<&mut Option<F>>) {
         };
         let (child, seat, start) = nursery.take_child(number);
         guard(&mut || child.drop_future());
-        let cause = CancelCause::at(
-            CancelKind::ParentCancelled,
-            None,
-            nursery.entry.borrow().location(),
-        )
-        .with_reason("its nursery was dropped");
+        let cause = CancelCause::at(CancelKind::ParentCancelled, None, nursery.location)
+            .with_reason("its nursery was dropped");
         nursery.unseat(&core, seat);
         let end = End::Cancelled(cause);
         if let Some(start) = start {

@@ -49,6 +49,9 @@ impl<F: Future> Frame<F> {
         open: impl FnOnce() -> Link,
     ) -> Poll<Result<F::Output, Cancelled>> {
         let mut this = self.project();
+        if this.link.is_none() && !Here::may_begin() {
+            return Poll::Pending;
+        }
         let link = this.link.get_or_insert_with(open);
         link.follow();
         let inner = this.inner.as_mut().as_pin_mut();
