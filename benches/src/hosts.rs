@@ -6,6 +6,11 @@ use std::rc::Rc;
 
 use async_executor::LocalExecutor;
 
+/// Ours.
+pub(crate) fn tractor(measure: impl AsyncFnOnce() -> tractor_runtime::Result<()>) {
+    tractor_runtime::run(measure).expect("the measurement does not fail");
+}
+
 /// One thread of tokio, the way it runs futures that are not `Send`.
 pub(crate) fn tokio(measure: impl Future<Output = ()> + 'static) {
     let runtime = tokio::runtime::Builder::new_current_thread()

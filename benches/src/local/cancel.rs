@@ -6,11 +6,12 @@ use futures_lite::future::yield_now;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tractor_runtime::{checkpoint, nursery, time::sleep_forever};
 
 use crate::hosts;
 use crate::local::{tally, thousands};
 use crate::stopwatch::Stopwatch;
-use crate::workload::{Target, Unit, Workload};
+use crate::workload::{Target, US, Unit, Workload};
 
 /// `children` children, all blocked, are cancelled together.
 ///
@@ -24,6 +25,7 @@ pub(super) fn workloads() -> Vec<Workload> {
         .map(|children| {
             let name = format!("cancel to joined, {} blocked", thousands(children));
             Workload::new(name, Unit::Nanoseconds)
+                .side(US, move |watch| tractor(watch, children))
                 .side("tokio", move |watch| tokio(watch, children))
                 .side("smol", move |watch| smol(watch, children))
                 .side("moro", move |watch| moro(watch, children))
@@ -32,6 +34,35 @@ pub(super) fn workloads() -> Vec<Workload> {
                 .target(Target::Times(1.0, "moro"))
         })
         .collect()
+}
+
+fn tractor(watch: Stopwatch, children: usize) {
+    hosts::tractor(async || {
+        while watch.again() {
+            tally::clear();
+            let started = nursery(async |n| {
+                for _ in 0..children {
+                    n.start_soon(async {
+                        tally::add();
+                        let cancelled = sleep_forever().await;
+                        tally::add();
+                        Ok(cancelled?)
+                    });
+                }
+                while tally::count() < children {
+                    checkpoint().await?;
+                }
+
+                let started = watch.start();
+                n.cancel();
+                Ok(started)
+            })
+            .await?;
+            watch.stop(started, children);
+            assert_eq!(tally::count(), 2 * children);
+        }
+        Ok(())
+    });
 }
 
 fn tokio(watch: Stopwatch, children: usize) {

@@ -1,8 +1,11 @@
 //! Channels between two tasks of one thread.
 
+use tractor_runtime::nursery;
+use tractor_runtime::sync::channel;
+
 use crate::hosts;
 use crate::stopwatch::Stopwatch;
-use crate::workload::{Target, Unit, Workload};
+use crate::workload::{Target, US, Unit, Workload};
 
 const ITEMS: usize = 20_000;
 
@@ -16,6 +19,7 @@ pub(super) fn workloads() -> Vec<Workload> {
 /// waits; the figure is the time of one round trip.
 fn ping_pong() -> Workload {
     Workload::new("channel ping-pong, capacity 1", Unit::Nanoseconds)
+        .side(US, tractor_ping_pong)
         .side("tokio", tokio_ping_pong)
         .side("smol", smol_ping_pong)
         .target(Target::Times(0.35, "tokio"))
@@ -27,9 +31,36 @@ fn ping_pong() -> Workload {
 /// go through, and the figure is the time of one.
 fn one_way() -> Workload {
     Workload::new("channel one way, capacity 64", Unit::Nanoseconds)
+        .side(US, tractor_one_way)
         .side("tokio", tokio_one_way)
         .side("smol", smol_one_way)
         .target(Target::Times(0.3, "tokio"))
+}
+
+fn tractor_ping_pong(watch: Stopwatch) {
+    hosts::tractor(async || {
+        let (ask, asked) = channel::<usize>(1);
+        let (answer, answered) = channel::<usize>(1);
+        nursery(async |n| {
+            n.start_soon(async {
+                while let Ok(item) = asked.recv().await {
+                    answer.send(item).await?;
+                }
+                Ok(())
+            });
+            while watch.again() {
+                let started = watch.start();
+                for item in 0..ITEMS {
+                    ask.send(item).await?;
+                    assert_eq!(answered.recv().await?, item);
+                }
+                watch.stop(started, ITEMS);
+            }
+            drop(ask);
+            Ok(())
+        })
+        .await
+    });
 }
 
 fn tokio_ping_pong(watch: Stopwatch) {
@@ -73,6 +104,35 @@ fn smol_ping_pong(watch: Stopwatch) {
         }
         drop(ask);
         echo.await;
+    });
+}
+
+fn tractor_one_way(watch: Stopwatch) {
+    hosts::tractor(async || {
+        while watch.again() {
+            let started = watch.start();
+            let (sender, receiver) = channel::<usize>(64);
+            let received = nursery(async |n| {
+                n.start_soon(async move {
+                    for item in 0..ITEMS {
+                        sender.send(item).await?;
+                    }
+                    Ok(())
+                });
+                let receiving = n.start_soon(async move {
+                    let mut received = 0;
+                    while receiver.recv().await.is_ok() {
+                        received += 1;
+                    }
+                    Ok(received)
+                });
+                receiving.await
+            })
+            .await?;
+            watch.stop(started, ITEMS);
+            assert_eq!(received, ITEMS);
+        }
+        Ok(())
     });
 }
 

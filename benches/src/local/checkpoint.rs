@@ -3,9 +3,10 @@
 use std::hint::black_box;
 
 use tokio_util::sync::CancellationToken;
+use tractor_runtime::checkpoint_if_cancelled;
 
 use crate::hosts;
-use crate::workload::{Target, Unit, Workload};
+use crate::workload::{Target, US, Unit, Workload};
 
 const CHECKPOINTS: usize = 100_000;
 
@@ -15,6 +16,18 @@ const CHECKPOINTS: usize = 100_000;
 /// token, which it has to carry along.
 pub(super) fn workloads() -> Vec<Workload> {
     let workload = Workload::new("checkpoint, not cancelled", Unit::Nanoseconds)
+        .side(US, |watch| {
+            hosts::tractor(async || {
+                while watch.again() {
+                    let started = watch.start();
+                    for _ in 0..CHECKPOINTS {
+                        checkpoint_if_cancelled().await?;
+                    }
+                    watch.stop(started, CHECKPOINTS);
+                }
+                Ok(())
+            });
+        })
         .side("tokio", |watch| {
             hosts::tokio(async move {
                 let token = CancellationToken::new();

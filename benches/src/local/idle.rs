@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::future::yield_now;
+use tractor_runtime::{checkpoint, nursery, time::sleep};
 
 use crate::hosts;
 use crate::local::tally;
 use crate::memory;
-use crate::workload::{Target, Unit, Workload};
+use crate::workload::{Target, US, Unit, Workload};
 
 const TASKS: usize = 10_000;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -20,6 +21,30 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// smol's side reaches its tasks is counted, since it has no nursery to hold them.
 pub(super) fn workloads() -> Vec<Workload> {
     let workload = Workload::new("bytes of an idle task", Unit::Bytes)
+        .side(US, |watch| {
+            hosts::tractor(async || {
+                while watch.again() {
+                    tally::clear();
+                    let before = memory::live_bytes();
+                    nursery(async |n| {
+                        for _ in 0..TASKS {
+                            n.start_soon(async {
+                                tally::add();
+                                Ok(sleep(HOUR).await?)
+                            });
+                        }
+                        while tally::count() < TASKS {
+                            checkpoint().await?;
+                        }
+                        watch.record(bytes_each(before));
+                        n.cancel();
+                        Ok(())
+                    })
+                    .await?;
+                }
+                Ok(())
+            });
+        })
         .side("tokio", |watch| {
             hosts::tokio(async move {
                 while watch.again() {

@@ -8,10 +8,11 @@ use std::rc::Rc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tractor_runtime::{checkpoint, nursery, time::sleep_forever};
 
 use crate::hosts;
 use crate::stopwatch::Stopwatch;
-use crate::workload::{Target, Unit, Workload};
+use crate::workload::{Target, US, Unit, Workload};
 
 pub(super) fn workloads() -> Vec<Workload> {
     let mut workloads = vec![empty()];
@@ -27,6 +28,18 @@ const NURSERIES: usize = 10_000;
 /// `JoinSet` and asks for its next task.
 fn empty() -> Workload {
     Workload::new("empty nursery", Unit::Nanoseconds)
+        .side(US, |watch| {
+            hosts::tractor(async || {
+                while watch.again() {
+                    let started = watch.start();
+                    for _ in 0..NURSERIES {
+                        black_box(nursery(async |_| Ok(())).await?);
+                    }
+                    watch.stop(started, NURSERIES);
+                }
+                Ok(())
+            });
+        })
         .side("tokio", |watch| {
             hosts::tokio(async move {
                 while watch.again() {
@@ -61,8 +74,45 @@ fn empty() -> Workload {
 fn chain(length: usize) -> Workload {
     let name = format!("cancel a chain of {length} nurseries");
     Workload::new(name, Unit::Microseconds)
+        .side(US, move |watch| chain_of_nurseries(watch, length))
         .side("tokio", move |watch| chain_of_join_sets(watch, length))
         .target(Target::Times(0.3, "tokio"))
+}
+
+fn chain_of_nurseries(watch: Stopwatch, length: usize) {
+    hosts::tractor(async || {
+        while watch.again() {
+            let blocked = Rc::new(Cell::new(false));
+            let started = nursery(async |n| {
+                n.start_soon(nursery_link(length - 1, blocked.clone()));
+                while !blocked.get() {
+                    checkpoint().await?;
+                }
+
+                let started = watch.start();
+                n.cancel();
+                Ok(started)
+            })
+            .await?;
+            watch.stop(started, 1);
+        }
+        Ok(())
+    });
+}
+
+fn nursery_link(below: usize, blocked: Rc<Cell<bool>>) -> Link<tractor_runtime::Result<()>> {
+    Box::pin(async move {
+        if below == 0 {
+            blocked.set(true);
+            Ok(sleep_forever().await?)
+        } else {
+            nursery(async |n| {
+                n.start_soon(nursery_link(below - 1, blocked));
+                Ok(())
+            })
+            .await
+        }
+    })
 }
 
 fn chain_of_join_sets(watch: Stopwatch, length: usize) {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use async_io::Timer;
+use tractor_runtime::time::sleep;
 
 use crate::hosts;
-use crate::workload::{Target, Unit, Workload};
+use crate::workload::{Target, US, Unit, Workload};
 
 const SLEEP: Duration = Duration::from_millis(1);
 
@@ -15,6 +16,16 @@ const SLEEP: Duration = Duration::from_millis(1);
 /// what that took beyond the millisecond.
 pub(super) fn workloads() -> Vec<Workload> {
     let workload = Workload::new("sleep(1 ms) overshoot", Unit::Microseconds)
+        .side(US, |watch| {
+            hosts::tractor(async || {
+                while watch.again() {
+                    let started = watch.start();
+                    sleep(SLEEP).await?;
+                    watch.record(beyond(started.elapsed()));
+                }
+                Ok(())
+            });
+        })
         .side("tokio", |watch| {
             hosts::tokio(async move {
                 while watch.again() {

@@ -7,10 +7,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use tokio_util::sync::CancellationToken;
+use tractor_runtime::{CancelScope, checkpoint, nursery, time::sleep_forever};
 
 use crate::hosts;
 use crate::stopwatch::Stopwatch;
-use crate::workload::{Target, Unit, Workload};
+use crate::workload::{Target, US, Unit, Workload};
 
 pub(super) fn workloads() -> Vec<Workload> {
     let mut workloads = vec![enter_and_exit()];
@@ -26,6 +27,19 @@ const ENTRIES: usize = 10_000;
 /// child token and a future that runs until it is cancelled; moro's is a scope without children.
 fn enter_and_exit() -> Workload {
     Workload::new("enter and exit a scope", Unit::Nanoseconds)
+        .side(US, |watch| {
+            hosts::tractor(async || {
+                while watch.again() {
+                    let started = watch.start();
+                    for entry in 0..ENTRIES {
+                        let scope = CancelScope::new();
+                        black_box(scope.run(async { Ok(black_box(entry)) }).await?);
+                    }
+                    watch.stop(started, ENTRIES);
+                }
+                Ok(())
+            });
+        })
         .side("tokio", |watch| {
             hosts::tokio(async move {
                 let parent = CancellationToken::new();
@@ -61,8 +75,49 @@ fn enter_and_exit() -> Workload {
 /// of tokio's levels has a child token of its own and runs until that is cancelled.
 fn cancel_nested(depth: usize) -> Workload {
     Workload::new(format!("cancel {depth} nested scopes"), Unit::Microseconds)
+        .side(US, move |watch| nested_scopes(watch, depth))
         .side("tokio", move |watch| nested_tokens(watch, depth))
         .target(Target::Times(0.25, "tokio"))
+}
+
+fn nested_scopes(watch: Stopwatch, depth: usize) {
+    hosts::tractor(async || {
+        nursery(async |n| {
+            while watch.again() {
+                let outermost = CancelScope::new();
+                let handle = outermost.handle();
+                let blocked = Rc::new(Cell::new(false));
+                let task = n.start_soon(scopes(outermost, depth, blocked.clone()));
+                while !blocked.get() {
+                    checkpoint().await?;
+                }
+
+                let started = watch.start();
+                handle.cancel();
+                task.await?;
+                watch.stop(started, 1);
+            }
+            Ok(())
+        })
+        .await
+    });
+}
+
+fn scopes(
+    scope: CancelScope,
+    depth: usize,
+    blocked: Rc<Cell<bool>>,
+) -> Nested<tractor_runtime::Result<()>> {
+    Box::pin(async move {
+        if depth == 1 {
+            blocked.set(true);
+            scope.run(async { Ok(sleep_forever().await?) }).await?;
+        } else {
+            let inner = scopes(CancelScope::new(), depth - 1, blocked);
+            scope.run(inner).await?;
+        }
+        Ok(())
+    })
 }
 
 fn nested_tokens(watch: Stopwatch, depth: usize) {

@@ -1,11 +1,12 @@
 //! Children that are started, run once and are waited for.
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tractor_runtime::nursery;
 
 use crate::hosts;
 use crate::local::thousands;
 use crate::stopwatch::Stopwatch;
-use crate::workload::{Target, Unit, Workload};
+use crate::workload::{Target, US, Unit, Workload};
 
 /// `children` children of one nursery, each of which returns at once.
 ///
@@ -18,6 +19,7 @@ pub(super) fn workloads() -> Vec<Workload> {
         .map(|children| {
             let name = format!("spawn, run and join, {}", thousands(children));
             Workload::new(name, Unit::Nanoseconds)
+                .side(US, move |watch| tractor(watch, children))
                 .side("tokio", move |watch| tokio(watch, children))
                 .side("smol", move |watch| smol(watch, children))
                 .side("moro", move |watch| moro(watch, children))
@@ -26,6 +28,23 @@ pub(super) fn workloads() -> Vec<Workload> {
                 .target(Target::Times(0.6, "smol"))
         })
         .collect()
+}
+
+fn tractor(watch: Stopwatch, children: usize) {
+    hosts::tractor(async || {
+        while watch.again() {
+            let started = watch.start();
+            nursery(async |n| {
+                for _ in 0..children {
+                    n.start_soon(async { Ok(()) });
+                }
+                Ok(())
+            })
+            .await?;
+            watch.stop(started, children);
+        }
+        Ok(())
+    });
 }
 
 fn tokio(watch: Stopwatch, children: usize) {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::future::yield_now;
+use tractor_runtime::{checkpoint, nursery, time::sleep};
 
 use crate::hosts;
 use crate::local::tally;
 use crate::stopwatch::Stopwatch;
-use crate::workload::{Target, Unit, Workload};
+use crate::workload::{Target, US, Unit, Workload};
 
 const TIMERS: usize = 100_000;
 
@@ -27,6 +28,7 @@ pub(super) fn workloads() -> Vec<Workload> {
                 Part::Cancel => "100k timers, cancel and join",
             };
             Workload::new(name, Unit::Nanoseconds)
+                .side(US, move |watch| tractor(watch, part))
                 .side("tokio", move |watch| tokio(watch, part))
                 .side("smol", move |watch| smol(watch, part))
                 .target(Target::Times(0.4, "tokio"))
@@ -44,11 +46,43 @@ fn duration(timer: usize) -> Duration {
     Duration::from_secs(3600) + Duration::from_millis(timer as u64 % 1009)
 }
 
+fn tractor(watch: Stopwatch, part: Part) {
+    hosts::tractor(async || {
+        while watch.again() {
+            tally::clear();
+            let arming = watch.start();
+            let cancelling = nursery(async |n| {
+                for timer in 0..TIMERS {
+                    n.start_soon(async move {
+                        tally::add();
+                        Ok(sleep(duration(timer)).await?)
+                    });
+                }
+                while tally::count() < TIMERS {
+                    checkpoint().await?;
+                }
+                if part == Part::Arm {
+                    watch.stop(arming, TIMERS);
+                }
+
+                let cancelling = watch.start();
+                n.cancel();
+                Ok(cancelling)
+            })
+            .await?;
+            if part == Part::Cancel {
+                watch.stop(cancelling, TIMERS);
+            }
+        }
+        Ok(())
+    });
+}
+
 fn tokio(watch: Stopwatch, part: Part) {
     hosts::tokio(async move {
         while watch.again() {
             tally::clear();
-            let mut started = watch.start();
+            let arming = watch.start();
             let mut set = tokio::task::JoinSet::new();
             for timer in 0..TIMERS {
                 set.spawn_local(async move {
@@ -60,13 +94,13 @@ fn tokio(watch: Stopwatch, part: Part) {
                 tokio::task::yield_now().await;
             }
             if part == Part::Arm {
-                watch.stop(started, TIMERS);
+                watch.stop(arming, TIMERS);
             }
 
-            started = watch.start();
+            let cancelling = watch.start();
             set.shutdown().await;
             if part == Part::Cancel {
-                watch.stop(started, TIMERS);
+                watch.stop(cancelling, TIMERS);
             }
         }
     });
@@ -76,7 +110,7 @@ fn smol(watch: Stopwatch, part: Part) {
     hosts::smol(async move |executor| {
         while watch.again() {
             tally::clear();
-            let mut started = watch.start();
+            let arming = watch.start();
             let handles: Vec<_> = (0..TIMERS)
                 .map(|timer| {
                     executor.spawn(async move {
@@ -89,15 +123,15 @@ fn smol(watch: Stopwatch, part: Part) {
                 yield_now().await;
             }
             if part == Part::Arm {
-                watch.stop(started, TIMERS);
+                watch.stop(arming, TIMERS);
             }
 
-            started = watch.start();
+            let cancelling = watch.start();
             for handle in handles {
                 handle.cancel().await;
             }
             if part == Part::Cancel {
-                watch.stop(started, TIMERS);
+                watch.stop(cancelling, TIMERS);
             }
         }
     });

@@ -1,10 +1,11 @@
 //! Giving way to the other tasks.
 
 use futures_lite::future::yield_now;
+use tractor_runtime::{checkpoint, nursery};
 
 use crate::hosts;
 use crate::stopwatch::Stopwatch;
-use crate::workload::{Target, Unit, Workload};
+use crate::workload::{Target, US, Unit, Workload};
 
 const YIELDS: usize = 20_000;
 
@@ -19,11 +20,34 @@ pub(super) fn workloads() -> Vec<Workload> {
         .into_iter()
         .map(|tasks| {
             Workload::new(format!("yield, {tasks} in turn"), Unit::Nanoseconds)
+                .side(US, move |watch| tractor(watch, tasks))
                 .side("tokio", move |watch| tokio(watch, tasks))
                 .side("smol", move |watch| smol(watch, tasks))
                 .target(Target::Times(0.35, "tokio"))
         })
         .collect()
+}
+
+fn tractor(watch: Stopwatch, tasks: usize) {
+    hosts::tractor(async || {
+        while watch.again() {
+            let started = watch.start();
+            nursery(async |n| {
+                for _ in 0..tasks {
+                    n.start_soon(async {
+                        for _ in 0..YIELDS / tasks {
+                            checkpoint().await?;
+                        }
+                        Ok(())
+                    });
+                }
+                Ok(())
+            })
+            .await?;
+            watch.stop(started, YIELDS);
+        }
+        Ok(())
+    });
 }
 
 fn tokio(watch: Stopwatch, tasks: usize) {
