@@ -238,6 +238,16 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Whether `bytes` are one value within the limits.
+pub(super) fn check(bytes: &[u8], limits: &Limits) -> Result<(), WireError> {
+    let mut cursor = Cursor::new(bytes);
+    cursor.skip(limits, &mut { limits.decoded })?;
+    match cursor.is_at_end() {
+        true => Ok(()),
+        false => Err(WireError::TrailingBytes { at: cursor.at() }),
+    }
+}
+
 fn integer<'a>(number: i64) -> Head<'a> {
     u64::try_from(number).map_or(Head::Int(number), Head::Uint)
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{EncodeError, Limits, PayloadError};
+use super::{EncodeError, Limits, PayloadError, cursor};
 
 /// One value of the user's, as the msgpack that travels.
 ///
@@ -95,16 +95,21 @@ impl fmt::Debug for Payload {
 }
 
 /// Appends `value`. On an error `buf` holds what was written so far.
+#[inline]
 pub(super) fn encode_into<T: Serialize + ?Sized>(
     buf: &mut Vec<u8>,
     value: &T,
 ) -> Result<(), EncodeError> {
-    let mut serializer = rmp_serde::Serializer::new(buf).with_struct_map();
-    serializer.unstable_set_max_depth(Limits::default().depth + 1);
+    let start = buf.len();
+    let mut serializer = rmp_serde::Serializer::new(&mut *buf).with_struct_map();
+    let failed = |reason: String| EncodeError::Value {
+        type_name: type_name::<T>(),
+        reason,
+    };
     value
         .serialize(&mut serializer)
-        .map_err(|error| EncodeError::Value {
-            type_name: type_name::<T>(),
-            reason: error.to_string(),
-        })
+        .map_err(|error| failed(error.to_string()))?;
+    // The peer would take what it may not read for an offence, and end the connection. The
+    // serializer does not count.
+    cursor::check(&buf[start..], &Limits::default()).map_err(|error| failed(error.to_string()))
 }
