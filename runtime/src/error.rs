@@ -64,7 +64,11 @@ impl Error {
 
     /// Whether this is a cancellation and nothing else: one, or a group of nothing but.
     pub fn is_cancelled(&self) -> bool {
-        self.leaves().all(|leaf| leaf.as_cancelled().is_some())
+        match &self.0 {
+            Repr::Cancelled(_) => true,
+            Repr::One(_) => false,
+            Repr::Group(_) => self.leaves().all(|leaf| leaf.as_cancelled().is_some()),
+        }
     }
 
     /// Whether a cancellation is among the leaves.
@@ -74,7 +78,11 @@ impl Error {
 
     /// The first cancellation among the leaves.
     pub fn cancelled(&self) -> Option<&Cancelled> {
-        self.leaves().find_map(Self::as_cancelled)
+        match &self.0 {
+            Repr::Cancelled(cancelled) => Some(cancelled),
+            Repr::One(_) => None,
+            Repr::Group(_) => self.leaves().find_map(Self::as_cancelled),
+        }
     }
 
     /// Whether the deadline of a `fail_after` or `fail_at` is among the leaves.

@@ -51,7 +51,9 @@ pub(crate) struct Core {
     woken: RefCell<Vec<Woken<Key>>>,
     /// Wakers that leaves registered with scopes, because they are not their task's own.
     foreign: RefCell<HashMap<NodeId, Slab<Waker>>>,
+    /// The names of tasks that have one.
     names: RefCell<HashMap<NodeId, Arc<str>>>,
+    main: Cell<NodeId>,
     clock: Clock,
     /// What the clock said when deadlines were last looked at.
     looked_at: Cell<Instant>,
@@ -136,6 +138,7 @@ impl Core {
             woken: RefCell::new(Vec::new()),
             foreign: RefCell::default(),
             names: RefCell::default(),
+            main: Cell::new(NodeId::NONE),
             looked_at: Cell::new(clock.now()),
             clock,
             batch: Cell::new(0),
@@ -356,6 +359,19 @@ impl Core {
         }
     }
 
+    /// Says which node is the main task's.
+    pub(crate) fn set_main(&self, node: NodeId) {
+        self.main.set(node);
+    }
+
+    /// Takes a node out of the tree.
+    pub(crate) fn remove_node(&self, node: NodeId) {
+        let left = self.tree.borrow_mut().remove_childless(node);
+        if !left {
+            self.change(|tree, woken| tree.remove(node, woken));
+        }
+    }
+
     /// Names a task. The others are called by the place where they were started.
     pub(crate) fn name_task(&self, node: NodeId, name: Arc<str>) {
         self.names.borrow_mut().insert(node, name);
@@ -371,10 +387,12 @@ impl Core {
     /// What the task that polls this node is called.
     pub(crate) fn label(&self, node: NodeId) -> Option<TaskLabel> {
         let (task, location) = self.tree.borrow().task_node(node)?;
-        Some(TaskLabel {
-            name: self.names.borrow().get(&task).cloned(),
-            location,
-        })
+        let name = if task == self.main.get() {
+            Some("main".into())
+        } else {
+            self.names.borrow().get(&task).cloned()
+        };
+        Some(TaskLabel { name, location })
     }
 }
 

@@ -148,7 +148,7 @@ impl Root {
         let Runtime { core, entry } = runtime;
         let key = core.with_slots(|slots| slots.insert(ROOT_LIST, 0));
         let node = core.tree_mut(|tree| tree.insert(None, Some(key), location));
-        core.name_task(node, "main".into());
+        core.set_main(node);
         entry.enter(&core, node);
         core.wake(key);
         Self {
@@ -212,8 +212,7 @@ impl Root {
 
     fn close(self) {
         self.entry.abandon(&self.core, self.node);
-        self.core
-            .change(|tree, woken| tree.remove(self.node, woken));
+        self.core.remove_node(self.node);
         self.core.close();
     }
 }

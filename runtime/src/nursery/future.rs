@@ -1,6 +1,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -370,51 +371,53 @@ impl<'scope> Nursery<'scope, '_> {
 
     fn child_ended(&self, core: &Rc<Core>, number: u32, result: Result<()>) {
         let (child, seat, start) = self.take_child(number);
-        // A cancellation that is the child's alone ends with the child.
-        let absorbs = || core.tree(|tree| tree.absorbs(seat.node));
-        let label = result.is_err().then(|| core.label(seat.node)).flatten();
+        let wanted = child.is_wanted();
+        let failed = |error: &Error| End::Failed(wanted.then(|| error.clone()));
         let (end, error) = match result {
             Ok(()) => (End::Returned, None),
-            Err(error) if error.contains_cancelled() && absorbs() => {
-                let cause = core.cancelled_at(seat.node).cause().clone();
+            // A cancellation that is the child's alone ends with the child.
+            Err(error)
+                if error.contains_cancelled() && core.tree(|tree| tree.absorbs(seat.node)) =>
+            {
                 match error.without_cancelled() {
-                    None => (End::Cancelled(cause), None),
-                    Some(rest) => (End::Failed(rest.clone()), Some(rest)),
+                    Some(rest) => (failed(&rest), Some(rest)),
+                    None => {
+                        let cancelled = core.cancelled_at(seat.node);
+                        (End::Cancelled(cancelled.cause().clone()), None)
+                    }
                 }
             }
-            Err(error) => (End::Failed(error.clone()), Some(error)),
+            Err(error) => (failed(&error), Some(error)),
         };
-        self.unseat(core, seat);
         let error = match start {
             Some(start) => start.ended(&end, error),
             None => error,
         };
-        child.end(end);
         if let Some(error) = error {
-            let location = label
-                .as_ref()
-                .map_or(Location::caller(), |label| label.location);
             self.failed(core, error, |error| {
-                CancelCause::at(CancelKind::SiblingFailed, label, location)
-                    .with_reason(format!("a child failed: {error}"))
+                self.blame(core, seat.node, format!("a child failed: {error}"))
             });
         }
+        self.unseat(core, seat);
+        child.end(end);
     }
 
     fn child_panicked(&self, core: &Rc<Core>, number: u32, panic: Box<dyn Any + Send>) {
         let (child, seat, start) = self.take_child(number);
-        let label = core.label(seat.node);
-        self.unseat(core, seat);
         if let Some(start) = start {
             start.ended(&End::Panicked, None);
         }
+        let cause = self.blame(core, seat.node, "a child panicked".to_owned());
+        self.unseat(core, seat);
         child.end(End::Panicked);
-        let location = label
-            .as_ref()
-            .map_or(Location::caller(), |label| label.location);
-        let cause = CancelCause::at(CancelKind::SiblingFailed, label, location)
-            .with_reason("a child panicked");
         self.panicked(core, panic, &cause);
+    }
+
+    /// The cause of the cancellation of all by the failure of one.
+    fn blame(&self, core: &Core, node: NodeId, reason: String) -> CancelCause {
+        let label = core.label(node);
+        let location = label.as_ref().map_or(self.location, |label| label.location);
+        CancelCause::at(CancelKind::SiblingFailed, label, location).with_reason(reason)
     }
 
     fn take_child(&self, number: u32) -> (Rc<dyn Child>, Seat, Option<Rc<dyn StartState>>) {
@@ -425,11 +428,10 @@ impl<'scope> Nursery<'scope, '_> {
     fn unseat(&self, core: &Core, seat: Seat) {
         core.forget_name(seat.node);
         core.with_slots(|slots| slots.remove(seat.key));
-        core.change(|tree, woken| tree.remove(seat.node, woken));
+        core.remove_node(seat.node);
     }
 
-    /// Keeps an error of the body or a child, and cancels the rest. One that is kept already, in
-    /// the hands of whoever awaited the child, counts once.
+    /// Keeps an error of the body or a child, and cancels the rest.
     fn failed(&self, core: &Core, error: Error, cause: impl FnOnce(&Error) -> CancelCause) {
         let scope = self.scope_node();
         if !core.tree(|tree| tree.is_cancel_called(scope)) {
@@ -440,11 +442,7 @@ impl<'scope> Nursery<'scope, '_> {
             };
             core.change(|tree, woken| tree.cancel(scope, &cause, woken));
         }
-        let mut errors = self.errors.borrow_mut();
-        let known = !error.is_cancelled() && errors.iter().any(|known| known.id() == error.id());
-        if !known {
-            errors.push(error);
-        }
+        self.errors.borrow_mut().push(error);
     }
 
     fn panicked(&self, core: &Core, panic: Box<dyn Any + Send>, cause: &CancelCause) {
@@ -466,9 +464,14 @@ impl<'scope> Nursery<'scope, '_> {
         }
     }
 
-    /// The errors of body and children as one.
+    /// The errors of body and children as one. An error that came twice, from a child and from
+    /// whoever awaited that child, counts once.
     fn error(&self) -> Option<Error> {
-        let errors = self.errors.take();
+        let mut errors = self.errors.take();
+        if errors.len() > 1 {
+            let mut known = HashSet::new();
+            errors.retain(|error| error.is_cancelled() || known.insert(error.id()));
+        }
         let same_cancellation = |error: &Error| match (error.cancelled(), errors[0].cancelled()) {
             (Some(one), Some(first)) => error.is_cancelled() && one.cause().same_as(first.cause()),
             _ => false,
@@ -597,29 +600,25 @@ fn poll_body<T, F: Future<Output = Result<T>>>(
         Polled::Panicked(panic) => Err(panic),
     };
     let dropped = catch_unwind(AssertUnwindSafe(|| body.set(None)));
-    let label = core.label(nursery.scope_node());
     if let Some(place) = &mut *nursery.place.borrow_mut() {
         place.body = None;
     }
     nursery.unseat(core, seat);
-    let location = nursery.location;
-    let cause =
-        |text| CancelCause::at(CancelKind::SiblingFailed, label, location).with_reason(text);
+    // The body runs in the task that opened the nursery.
+    let scope = nursery.scope_node();
     match (result, dropped) {
         (Ok(Ok(done)), Ok(())) => *value = Some(done),
-        (Ok(Err(error)), Ok(())) => {
-            nursery.failed(core, error, |error| {
-                cause(format!("the body failed: {error}"))
-            });
+        (Ok(Err(error)), Ok(())) => nursery.failed(core, error, |error| {
+            nursery.blame(core, scope, format!("the body failed: {error}"))
+        }),
+        (Ok(_), Err(panic)) | (Err(panic), Ok(())) => {
+            let cause = nursery.blame(core, scope, "the body panicked".to_owned());
+            nursery.panicked(core, panic, &cause);
         }
-        (Err(panic), dropped) => {
-            if let Err(second) = dropped {
-                log_panic(second.as_ref());
-            }
-            nursery.panicked(core, panic, &cause("the body panicked".to_owned()));
-        }
-        (Ok(_), Err(panic)) => {
-            nursery.panicked(core, panic, &cause("the body panicked".to_owned()));
+        (Err(panic), Err(second)) => {
+            log_panic(second.as_ref());
+            let cause = nursery.blame(core, scope, "the body panicked".to_owned());
+            nursery.panicked(core, panic, &cause);
         }
     }
 }

@@ -35,6 +35,9 @@ pub(crate) trait Child {
     /// Drops the future, if it is still there.
     fn drop_future(&self);
 
+    /// Whether somebody may still ask what became of the child.
+    fn is_wanted(&self) -> bool;
+
     /// Says what became of the child, to whom it may concern.
     fn end(&self, end: End);
 }
@@ -43,7 +46,8 @@ pub(crate) trait Child {
 #[derive(Debug)]
 pub(crate) enum End {
     Returned,
-    Failed(Error),
+    /// Without the error if nobody wants to know.
+    Failed(Option<Error>),
     Cancelled(CancelCause),
     Panicked,
     /// Its nursery was closed before the child could be started.
@@ -118,6 +122,10 @@ impl<T, F: Future<Output = Result<T>>> Child for Task<F, T> {
         self.with_future(|mut future| future.set(None));
     }
 
+    fn is_wanted(&self) -> bool {
+        self.join.wanted.get()
+    }
+
     fn end(&self, end: End) {
         self.join.end.replace(Some(end));
         for waker in self.join.waiting.take() {
@@ -170,10 +178,17 @@ impl<T, F> Joinable<T> for Task<F, T> {
                 let value = self.join.value.take();
                 return Poll::Ready(Ok(value.expect("a handle was polled after its end")));
             }
-            Some(End::Failed(error)) => match error.is_cancelled().then(|| error.cancelled()) {
-                Some(Some(cancelled)) => ChildCancelled::new(cancelled.cause().clone()).into(),
-                _ => error.clone(),
-            },
+            Some(End::Failed(error)) => {
+                let error = error
+                    .as_ref()
+                    .expect("the error of a child is kept for its handle");
+                match error.cancelled() {
+                    Some(cancelled) if error.is_cancelled() => {
+                        ChildCancelled::new(cancelled.cause().clone()).into()
+                    }
+                    _ => error.clone(),
+                }
+            }
             Some(End::Cancelled(cause)) => ChildCancelled::new(cause.clone()).into(),
             Some(End::Panicked) => ChildPanicked::new().into(),
             Some(End::Refused) => NurseryClosed { _private: () }.into(),

@@ -127,8 +127,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.foreign = None;
-        self.core
-            .change(|tree, woken| tree.remove(self.node, woken));
+        self.core.remove_node(self.node);
     }
 }
 

@@ -160,11 +160,19 @@ impl<K: Copy, W> Tree<K, W> {
             let child = self.node(index).first_child;
             self.move_under(child, parent, woken);
         }
-        self.unlink(index);
-        if let Some(armed) = self.node(index).armed {
-            self.deadlines.disarm(armed);
+        self.remove_at(index);
+    }
+
+    /// Takes a node out if nothing is below it, which concerns nobody else.
+    pub(crate) fn remove_childless(&mut self, id: NodeId) -> bool {
+        let Some(index) = self.live(id) else {
+            return true;
+        };
+        if self.node(index).first_child != NIL {
+            return false;
         }
-        self.nodes.remove(index as usize);
+        self.remove_at(index);
+        true
     }
 
     /// Moves a node with everything below it.
@@ -411,6 +419,14 @@ impl<K: Copy, W> Tree<K, W> {
             next = if node.shield { NIL } else { node.parent };
             Some(node)
         })
+    }
+
+    fn remove_at(&mut self, index: u32) {
+        self.unlink(index);
+        if let Some(armed) = self.node(index).armed {
+            self.deadlines.disarm(armed);
+        }
+        self.nodes.remove(index as usize);
     }
 
     fn cancel_at(
