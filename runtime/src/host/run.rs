@@ -90,9 +90,10 @@ impl Runtime {
         let result = reactor::block_on(poll_fn(|cx| root.poll(cx, main.as_mut())));
         let dropped = {
             let _entered = root.core.enter();
+            root.core.close();
             catch_unwind(AssertUnwindSafe(|| main.set(None)))
         };
-        root.close();
+        root.leave();
         match (result, dropped) {
             (Ok(result), Ok(())) => result,
             (Err(panic), _) | (Ok(_), Err(panic)) => resume_unwind(panic),
@@ -210,10 +211,9 @@ impl Root {
         }
     }
 
-    fn close(self) {
+    fn leave(self) {
         self.entry.abandon(&self.core, self.node);
         self.core.remove_node(self.node);
-        self.core.close();
     }
 }
 

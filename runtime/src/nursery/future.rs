@@ -246,7 +246,11 @@ impl<'scope> Nursery<'scope, '_> {
 
     /// Whether the nursery takes no more children.
     pub fn is_closed(&self) -> bool {
-        self.closed.get()
+        let place = self.place.borrow();
+        let runtime_gone = place
+            .as_ref()
+            .is_some_and(|place| place.link.core.is_closed());
+        self.closed.get() || runtime_gone
     }
 
     fn new(this: Weak<Nursery<'static, 'static>>, entry: Entry) -> Self {
@@ -305,9 +309,10 @@ impl<'scope> Nursery<'scope, '_> {
         start: Option<(Rc<dyn StartState>, NodeId)>,
     ) -> TaskHandle<'scope, T> {
         let task = Task::new(future);
-        if self.closed.get() {
+        if self.is_closed() {
+            task.drop_future();
             task.end(End::Refused);
-            return TaskHandle::new(task, current(), NodeId::NONE);
+            return TaskHandle::new(task, None);
         }
         let (core, scope, list) = self.place();
         let parent = start.as_ref().map_or(scope, |(_, caller)| *caller);
@@ -325,7 +330,7 @@ impl<'scope> Nursery<'scope, '_> {
             seat
         };
         core.wake(seat.key);
-        TaskHandle::new(task, core, seat.node)
+        TaskHandle::new(task, Some((core, seat.node)))
     }
 
     /// Moves a child that has started into the scope of the nursery.

@@ -229,28 +229,30 @@ impl<T, F> Joinable<T> for Task<F, T> {
 /// the waiting itself that was cancelled.
 pub struct TaskHandle<'scope, T> {
     task: Rc<dyn Joinable<T> + 'scope>,
-    core: Rc<Core>,
-    node: NodeId,
+    /// Where the child is; nowhere if it was refused.
+    seat: Option<(Rc<Core>, NodeId)>,
     leaf: Leaf,
 }
 
 impl<'scope, T> TaskHandle<'scope, T> {
-    pub(crate) fn new(task: Rc<dyn Joinable<T> + 'scope>, core: Rc<Core>, node: NodeId) -> Self {
+    pub(crate) fn new(
+        task: Rc<dyn Joinable<T> + 'scope>,
+        seat: Option<(Rc<Core>, NodeId)>,
+    ) -> Self {
         Self {
             task,
-            core,
-            node,
+            seat,
             leaf: Leaf::default(),
         }
     }
 
     pub(crate) fn node(&self) -> NodeId {
-        self.node
+        self.seat.as_ref().map_or(NodeId::NONE, |(_, node)| *node)
     }
 
     pub(crate) fn name(&self, name: &str) {
-        if !self.task.is_gone() {
-            self.core.name_task(self.node, name.into());
+        if let Some((core, node)) = &self.seat {
+            core.name_task(*node, name.into());
         }
     }
 
@@ -262,9 +264,10 @@ impl<'scope, T> TaskHandle<'scope, T> {
 
     /// [`cancel`](Self::cancel) for a cause made elsewhere.
     pub fn cancel_because(&self, cause: CancelCause) {
-        if !self.task.is_gone() && !self.core.is_closed() {
-            self.core
-                .change(|tree, woken| tree.cancel(self.node, &cause, woken));
+        if let Some((core, node)) = &self.seat
+            && !core.is_closed()
+        {
+            core.change(|tree, woken| tree.cancel(*node, &cause, woken));
         }
     }
 
