@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use super::frame::{Frame, Link};
 use super::handle::{Entry, Exited, ScopeHandle, Spec, When};
-use crate::cause::{CancelCause, CancelKind, Cancelled};
+use crate::cause::{CancelCause, CancelKind};
 use crate::error::{Error, Result};
 use crate::executor::current;
 use crate::time::Instant;
@@ -253,10 +253,9 @@ impl<T, F: Future<Output = Result<T>>> Future for FailAfter<F> {
         let location = *this.location;
         this.scoped.poll(cx).map(|outcome| match outcome? {
             Outcome::Completed(value) => Ok(value),
-            Outcome::Cancelled(cause) if cause.kind() == CancelKind::Deadline => {
-                Err(Error::from(TooSlow { location }))
-            }
-            Outcome::Cancelled(cause) => Err(Cancelled::new(cause).into()),
+            // Nobody else can cancel this scope. The cause may be another one all the same: that
+            // of a scope further out which has been hidden by a shield since.
+            Outcome::Cancelled(_) => Err(Error::from(TooSlow { location })),
         })
     }
 }
