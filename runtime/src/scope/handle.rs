@@ -39,7 +39,7 @@ impl Spec {
     /// Makes a node that was just put into the tree what this says.
     pub(crate) fn apply(&self, core: &Core, node: NodeId) {
         if self.shield {
-            core.change(|tree, woken| tree.set_shield(node, true, woken));
+            core.change(|tree, woken| tree.enter_shielded(node, woken));
         }
         if let Some(cause) = &self.cause {
             core.change(|tree, woken| tree.cancel(node, cause, woken));

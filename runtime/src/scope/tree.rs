@@ -8,8 +8,8 @@
 //! * `task`: the node is the root of a task-like frame (the main future, a child or a body of a
 //!   nursery), which is what can be woken. Other nodes are polled by the nearest such ancestor.
 //! * `held`: how many holds are in force on the node itself, plus one for each child node of the
-//!   same task that is `holding` or held. A frame that is held is not dropped when it is
-//!   cancelled.
+//!   same task that is shielded, `holding` or held. A frame that is held is not dropped when it
+//!   is cancelled.
 //! * `foreign`: the same count for leaves that registered a waker which is not the task's own.
 //!
 //! Nothing here recurses: trees may be as deep as memory allows.
@@ -203,6 +203,13 @@ impl<K: Copy, W> Tree<K, W> {
         self.arm(index);
     }
 
+    /// Shields a node that was just entered: what is cancelled outside of it never reached it.
+    pub(crate) fn enter_shielded(&mut self, id: NodeId, woken: &mut Vec<Woken<K>>) {
+        let Some(index) = self.live(id) else { return };
+        self.node_mut(index).cause = None;
+        self.shield_at(index, true, woken);
+    }
+
     /// Shields until `until`; from then on the scope is an ordinary one.
     pub(crate) fn shield_until(&mut self, id: NodeId, until: Instant, woken: &mut Vec<Woken<K>>) {
         let Some(index) = self.live(id) else { return };
@@ -298,7 +305,7 @@ impl<K: Copy, W> Tree<K, W> {
     /// Makes the node itself a hold on the frames around it.
     pub(crate) fn set_holding(&mut self, id: NodeId, holding: bool) {
         if let Some(index) = self.live(id) {
-            self.holding_at(index, holding);
+            self.hold_changes(index, |node| node.holding = holding);
         }
     }
 
@@ -370,14 +377,14 @@ impl<K: Copy, W> Tree<K, W> {
         }
     }
 
-    /// Whether a cancelled frame may be dropped: nothing holds it, and leaves that are not woken
-    /// by its task had a batch to see the cancellation.
+    /// Whether a frame may be dropped that was cancelled when its poll began: it still is, nothing
+    /// holds it, and leaves that are not woken by its task had a batch to see the cancellation.
     pub(crate) fn may_drop(&self, id: NodeId) -> MayDrop {
         let Some(index) = self.live(id) else {
             return MayDrop::Held;
         };
         let node = self.node(index);
-        if node.held > 0 {
+        if node.held > 0 || !node.effective {
             MayDrop::Held
         } else if node.foreign > 0 && self.batch <= node.cancelled_in {
             MayDrop::NextBatch
@@ -466,8 +473,7 @@ impl<K: Copy, W> Tree<K, W> {
 
     fn shield_at(&mut self, index: u32, shield: bool, woken: &mut Vec<Woken<K>>) {
         if self.node(index).shield != shield {
-            self.node_mut(index).shield = shield;
-            self.holding_at(index, shield);
+            self.hold_changes(index, |node| node.shield = shield);
             self.update(index, woken);
         }
     }
@@ -620,9 +626,10 @@ impl<K: Copy, W> Tree<K, W> {
         self.node_mut(index).parent = NIL;
     }
 
-    fn holding_at(&mut self, index: u32, holding: bool) {
+    /// Changes what makes the node a hold on the frames around it.
+    fn hold_changes(&mut self, index: u32, change: impl FnOnce(&mut Node<K>)) {
         let before = self.contributes(index, HELD);
-        self.node_mut(index).holding = holding;
+        change(self.node_mut(index));
         let after = self.contributes(index, HELD);
         let parent = self.node(index).parent;
         if before != after && parent != NIL {
@@ -635,7 +642,7 @@ impl<K: Copy, W> Tree<K, W> {
         let node = self.node(index);
         node.task.is_none()
             && match tally {
-                Tally::Held => node.holding || node.held > 0,
+                Tally::Held => node.shield || node.holding || node.held > 0,
                 Tally::Foreign => node.foreign > 0,
             }
     }
@@ -709,3 +716,6 @@ enum Tally {
 
 const HELD: Tally = Tally::Held;
 const FOREIGN: Tally = Tally::Foreign;
+
+#[cfg(test)]
+mod model;
