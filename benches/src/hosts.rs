@@ -14,7 +14,7 @@ pub(crate) fn tractor(measure: impl AsyncFnOnce() -> tractor_runtime::Result<()>
 /// One thread of tokio, the way it runs futures that are not `Send`.
 pub(crate) fn tokio(measure: impl Future<Output = ()> + 'static) {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .expect("tokio's runtime starts");
     let tasks = tokio::task::LocalSet::new();

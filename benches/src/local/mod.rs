@@ -3,6 +3,7 @@
 mod cancel;
 mod channel;
 mod checkpoint;
+mod echo;
 mod idle;
 mod nursery;
 mod overshoot;
@@ -24,6 +25,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
         channel::workloads(),
         timers::workloads(),
         overshoot::workloads(),
+        echo::workloads(),
         idle::workloads(),
         checkpoint::workloads(),
     ]
