@@ -167,7 +167,9 @@ impl Core {
         let mut worked = false;
         while let Some(key) = self.registration.mailbox().take() {
             worked = true;
-            self.wake(Key::unpack(key));
+            if let Some(key) = Key::unpack(key) {
+                self.wake(key);
+            }
         }
         loop {
             worked |= self.look_at_the_clock();

@@ -10,6 +10,7 @@
 //! * Nothing ever dereferences the data.
 //! * Every function of the table is safe to call with any data at all, from any thread.
 
+use std::num::NonZeroU64;
 use std::ptr;
 use std::sync::{Mutex, OnceLock};
 use std::task::{RawWaker, RawWakerVTable, Waker};
@@ -19,11 +20,11 @@ use super::remote::Mailbox;
 /// Names a slot of a runtime. Slots are reused; the generation tells the users apart (a wake by
 /// a waker of the 16,777,216th user before would be spurious, which is allowed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    executor: u16,
-    generation: u32,
-    index: u32,
-}
+pub(crate) struct Key(
+    /// From the top: the executor's number plus one (so that this is never zero), the generation,
+    /// the index.
+    NonZeroU64,
+);
 
 const INDEX_BITS: u32 = 24;
 const GENERATION_BITS: u32 = 24;
@@ -33,23 +34,22 @@ const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 
 impl Key {
     pub(crate) fn new(executor: u16, generation: u32, index: u32) -> Self {
-        Self {
-            executor,
-            generation: generation & GENERATION_MASK,
-            index,
-        }
+        let executor = (u64::from(executor) + 1) << (INDEX_BITS + GENERATION_BITS);
+        let generation = u64::from(generation & GENERATION_MASK) << INDEX_BITS;
+        let packed = NonZeroU64::new(executor | generation | u64::from(index));
+        Self(packed.expect("the number of an executor is packed as one more"))
     }
 
     pub(crate) fn executor(self) -> u16 {
-        self.executor
+        ((self.0.get() >> (INDEX_BITS + GENERATION_BITS)) as u16).wrapping_sub(1)
     }
 
     pub(crate) fn generation(self) -> u32 {
-        self.generation
+        (self.0.get() >> INDEX_BITS) as u32 & GENERATION_MASK
     }
 
     pub(crate) fn index(self) -> u32 {
-        self.index
+        self.0.get() as u32 & (MAX_SLOTS as u32 - 1)
     }
 
     pub(crate) fn waker(self) -> Waker {
@@ -61,21 +61,19 @@ impl Key {
 
     /// The key in one of our wakers; `None` for anybody else's.
     pub(crate) fn of(waker: &Waker) -> Option<Self> {
-        (waker.vtable() == &VTABLE).then(|| Self::unpack(waker.data().addr() as u64))
+        if waker.vtable() == &VTABLE {
+            Self::unpack(waker.data().addr() as u64)
+        } else {
+            None
+        }
     }
 
     pub(crate) fn pack(self) -> u64 {
-        (u64::from(self.executor) << (INDEX_BITS + GENERATION_BITS))
-            | (u64::from(self.generation) << INDEX_BITS)
-            | u64::from(self.index)
+        self.0.get()
     }
 
-    pub(crate) fn unpack(packed: u64) -> Self {
-        Self {
-            executor: (packed >> (INDEX_BITS + GENERATION_BITS)) as u16,
-            generation: (packed >> INDEX_BITS) as u32 & GENERATION_MASK,
-            index: packed as u32 & (MAX_SLOTS as u32 - 1),
-        }
+    pub(crate) fn unpack(packed: u64) -> Option<Self> {
+        NonZeroU64::new(packed).map(Self)
     }
 }
 
@@ -83,9 +81,9 @@ static VTABLE: RawWakerVTable =
     RawWakerVTable::new(|data| RawWaker::new(data, &VTABLE), wake, wake, |_| {});
 
 fn wake(data: *const ()) {
-    let key = Key::unpack(data.addr() as u64);
-    if !super::wake_here(key)
-        && let Some(mailbox) = mailbox(key.executor)
+    if let Some(key) = Key::unpack(data.addr() as u64)
+        && !super::wake_here(key)
+        && let Some(mailbox) = mailbox(key.executor())
     {
         mailbox.post(key.pack());
     }
@@ -160,7 +158,8 @@ mod tests {
     #[test]
     fn a_key_survives_packing() {
         let key = Key::new(4095, GENERATION_MASK, MAX_SLOTS as u32 - 1);
-        assert_eq!(Key::unpack(key.pack()), key);
+        assert_eq!(Key::unpack(key.pack()), Some(key));
+        assert_eq!((key.executor(), key.index()), (4095, MAX_SLOTS as u32 - 1));
         assert_eq!(Key::of(&key.waker()), Some(key));
         assert_eq!(Key::of(&key.waker().clone()), Some(key));
     }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::{Add, AddAssign, Sub};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -8,23 +9,30 @@ use std::time::Duration;
 /// Instants of the real clock are comparable between all runtimes of a process; those of a
 /// [`VirtualClock`](crate::testing::VirtualClock) only with their own. Arithmetic saturates.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant(u64);
+pub struct Instant(
+    /// One more than the nanoseconds, so that an `Option` takes no more room.
+    NonZeroU64,
+);
 
 impl Instant {
-    pub(crate) const ZERO: Self = Self(0);
+    pub(crate) const ZERO: Self = Self(NonZeroU64::MIN);
 
     pub(crate) fn real_now() -> Self {
-        Self(nanos(base().elapsed()))
+        Self::ZERO + base().elapsed()
+    }
+
+    fn nanos(self) -> u64 {
+        self.0.get() - 1
     }
 
     /// The same moment for the operating system's clock, if this is an instant of the real one.
     pub(crate) fn to_std(self) -> Option<std::time::Instant> {
-        base().checked_add(Duration::from_nanos(self.0))
+        base().checked_add(Duration::from_nanos(self.nanos()))
     }
 
     /// The time from `earlier` to this instant; zero if `earlier` is later.
     pub fn saturating_duration_since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
     }
 }
 
@@ -46,7 +54,8 @@ impl Sub<Duration> for Instant {
     type Output = Self;
 
     fn sub(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(nanos(duration)))
+        let left = self.0.get().saturating_sub(nanos(duration));
+        NonZeroU64::new(left).map_or(Self::ZERO, Self)
     }
 }
 
@@ -60,7 +69,7 @@ impl Sub for Instant {
 
 impl fmt::Debug for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Instant({:?})", Duration::from_nanos(self.0))
+        write!(f, "Instant({:?})", Duration::from_nanos(self.nanos()))
     }
 }
 
