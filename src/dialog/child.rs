@@ -168,6 +168,9 @@ impl Child {
 
     /// Closes it: nothing more is sent or received.
     pub(crate) fn close_stream(&mut self, out: &mut Effects) {
+        if !self.is_started {
+            return;
+        }
         let tell = self.stream.close();
         if tell && self.may_write() {
             out.push(Effect::Send(Message::Stop {

@@ -180,6 +180,9 @@ impl Parent {
 
     /// Closes it: nothing more is sent or received.
     pub(crate) fn close_stream(&mut self, out: &mut Effects) {
+        if !self.is_started {
+            return;
+        }
         let tell = self.stream.close();
         if tell && self.may_write() {
             out.push(Effect::Send(Message::Stop {
@@ -216,7 +219,9 @@ impl Parent {
 
     /// The body waits for the result: items that come, or have come, are of no interest any more.
     pub(crate) fn await_result(&mut self, out: &mut Effects) {
-        self.discard(out);
+        if self.is_started {
+            self.discard(out);
+        }
     }
 
     pub(crate) fn setup(&self) -> &Setup {
@@ -536,6 +541,8 @@ impl Parent {
             let error = violation_error(&self.setup, violation);
             out.push(Effect::Send(Message::Error(Box::new(error))));
         }
+        // A peer that has not seen the `Start` has nothing to end.
+        self.is_peer_done |= !self.is_sent;
         self.resolve(Resolution::Violated(violation), out);
     }
 
