@@ -1,0 +1,15 @@
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What the two sides of a context say to each other: one type for each direction of its stream,
+/// and one for the value that the child starts with.
+///
+/// The type that implements it is only a name for the three.
+pub trait Dialog: 'static {
+    /// What the child hands over with [`started`](crate::Context::started).
+    type Started: Serialize + DeserializeOwned + 'static;
+    /// What the stream carries from the parent, which opened the context, to the child.
+    type ToChild: Serialize + DeserializeOwned + 'static;
+    /// What the stream carries from the child to the parent.
+    type ToParent: Serialize + DeserializeOwned + 'static;
+}

@@ -1,0 +1,623 @@
+//! What goes wrong between actors: ordinary errors, found in an [`Error`] with
+//! [`downcast_ref`](Error::downcast_ref).
+
+use std::fmt;
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tractor_runtime::{CancelCause, CancelKind, Peer};
+pub use tractor_runtime::{Error, Result};
+
+use crate::spawn::seconds;
+use crate::wire::{CauseInfo, CauseKind, ErrorMsg, Uid};
+
+/// An endpoint failed in another actor.
+///
+/// It keeps its first source through any number of relays, while the path of those who passed it
+/// on grows.
+#[derive(Clone, Debug)]
+pub struct RemoteActorError {
+    msg: Arc<ErrorMsg>,
+}
+
+impl RemoteActorError {
+    /// Where it first happened.
+    pub fn src_uid(&self) -> &Uid {
+        &self.msg.src_uid
+    }
+
+    /// The type of the first error: the last segment of its path in Rust, `Panic` for a panic.
+    pub fn src_type(&self) -> &str {
+        &self.msg.src_type_str
+    }
+
+    /// The type of what the peer itself met: `RemoteActorError` if it only passed the error on.
+    pub fn boxed_type(&self) -> &str {
+        &self.msg.boxed_type_str
+    }
+
+    /// Everyone who passed it on, the one where it happened first.
+    pub fn relay_path(&self) -> &[Uid] {
+        &self.msg.relay_path
+    }
+
+    /// What the first error said of itself.
+    pub fn message(&self) -> &str {
+        self.msg.message.as_deref().unwrap_or("")
+    }
+
+    /// What caused the first error, as text for people.
+    pub fn trace(&self) -> &str {
+        &self.msg.tb_str
+    }
+
+    /// The first error was a stream that was overrun: by whom, where that is known.
+    pub fn overrun(&self) -> Option<StreamOverrun> {
+        self.msg.is_overrun().then(|| StreamOverrun {
+            sender: self.msg.sender.clone(),
+        })
+    }
+}
+
+impl fmt::Display for RemoteActorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.msg)?;
+        if self.msg.relay_path.len() > 1 {
+            f.write_str(", relayed by")?;
+            for (i, uid) in self.msg.relay_path.iter().skip(1).enumerate() {
+                write!(f, "{} {uid}", if i == 0 { "" } else { "," })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for RemoteActorError {}
+
+/// A context, or an actor with all its contexts, was cancelled.
+///
+/// Where this side itself asked through the context, it is not raised: see
+/// [`wait_for_result`](crate::Context::wait_for_result).
+#[derive(Clone, Debug)]
+pub struct ContextCancelled {
+    msg: Arc<ErrorMsg>,
+}
+
+impl ContextCancelled {
+    /// The actor that asked. `None` if the peer did not say.
+    pub fn canceller(&self) -> Option<&Uid> {
+        self.msg.canceller.as_ref()
+    }
+
+    /// The actor that was cancelled, or that passed this on.
+    pub fn src_uid(&self) -> &Uid {
+        &self.msg.src_uid
+    }
+
+    /// Everyone who passed it on.
+    pub fn relay_path(&self) -> &[Uid] {
+        &self.msg.relay_path
+    }
+
+    /// What kind of event it was, as far as the peer said.
+    pub fn kind(&self) -> CancelKind {
+        self.msg
+            .cause
+            .as_ref()
+            .map_or(CancelKind::Requested, |cause| cancel_kind(cause.kind))
+    }
+
+    /// The text that came with the request.
+    pub fn reason(&self) -> Option<&str> {
+        self.msg.cause.as_ref()?.reason.as_deref()
+    }
+}
+
+impl fmt::Display for ContextCancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the context at {} was cancelled ({})",
+            self.src_uid(),
+            self.kind()
+        )?;
+        if let Some(canceller) = self.canceller() {
+            write!(f, " by {canceller}")?;
+        }
+        match self.reason() {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ContextCancelled {}
+
+/// The endpoint is not among what the actor may run.
+#[derive(Clone, Debug)]
+pub struct ModuleNotExposed {
+    path: String,
+    msg: Arc<ErrorMsg>,
+}
+
+impl ModuleNotExposed {
+    /// The endpoint that was asked for, `namespace:function`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The actor that refused.
+    pub fn actor(&self) -> &Uid {
+        &self.msg.src_uid
+    }
+
+    /// The name of the type on the wire.
+    pub(crate) const TYPE: &'static str = "ModuleNotExposed";
+}
+
+impl fmt::Display for ModuleNotExposed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} does not expose {}: enable the function or its module in the SpawnOptions that it is \
+             started with",
+            self.actor(),
+            self.path
+        )
+    }
+}
+
+impl std::error::Error for ModuleNotExposed {}
+
+/// The actor may run the endpoint, but its program has none of that name.
+#[derive(Clone, Debug)]
+pub struct EndpointNotFound {
+    path: String,
+    msg: Arc<ErrorMsg>,
+}
+
+impl EndpointNotFound {
+    /// The endpoint that was asked for, `namespace:function`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The actor that was asked.
+    pub fn actor(&self) -> &Uid {
+        &self.msg.src_uid
+    }
+
+    /// The name of the type on the wire, which is what Python calls it.
+    pub(crate) const TYPE: &'static str = "AttributeError";
+}
+
+impl fmt::Display for EndpointNotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} has no endpoint {}: register the function with `tractor::endpoint!` in the program \
+             that the actor runs",
+            self.actor(),
+            self.path
+        )
+    }
+}
+
+impl std::error::Error for EndpointNotFound {}
+
+/// A value was not of the type that the other side, or this one, expects.
+#[derive(Clone, Debug)]
+pub struct MsgTypeError {
+    what: String,
+    reason: String,
+    msg: Option<Arc<ErrorMsg>>,
+}
+
+impl MsgTypeError {
+    pub(crate) fn new(what: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self {
+            what: what.into(),
+            reason: reason.to_string(),
+            msg: None,
+        }
+    }
+
+    /// The endpoint or the message.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// The actor that refused the value; `None` if it was this one.
+    pub fn actor(&self) -> Option<&Uid> {
+        self.msg.as_ref().map(|msg| &msg.src_uid)
+    }
+
+    /// The name of the type on the wire.
+    pub(crate) const TYPE: &'static str = ErrorMsg::MSG_TYPE_ERROR;
+}
+
+impl fmt::Display for MsgTypeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(actor) = self.actor() {
+            write!(f, "{actor} refused ")?;
+        }
+        write!(f, "{}: {}", self.what, self.reason)
+    }
+}
+
+impl std::error::Error for MsgTypeError {}
+
+/// The connection to another actor ended while something depended on it.
+#[derive(Clone, Debug)]
+pub struct PeerLost {
+    pub(crate) peer: Uid,
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) reason: Option<String>,
+}
+
+impl PeerLost {
+    /// The actor at the other end.
+    pub fn peer(&self) -> &Uid {
+        &self.peer
+    }
+
+    /// How its process ended, if it was a child of this actor.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.status
+    }
+}
+
+impl fmt::Display for PeerLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "lost the connection to {}", self.peer)?;
+        if let Some(status) = self.status {
+            write!(f, " ({status})")?;
+        }
+        match &self.reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for PeerLost {}
+
+/// More was sent on a stream than its receiver keeps.
+#[derive(Clone, Debug)]
+pub struct StreamOverrun {
+    pub(crate) sender: Option<Uid>,
+}
+
+impl StreamOverrun {
+    /// Who sent too fast.
+    pub fn sender(&self) -> Option<&Uid> {
+        self.sender.as_ref()
+    }
+}
+
+impl fmt::Display for StreamOverrun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a stream was overrun")?;
+        match &self.sender {
+            Some(sender) => write!(f, " by {sender}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for StreamOverrun {}
+
+/// A child actor's process ended although nobody had asked it to.
+#[derive(Clone, Debug)]
+pub struct ActorDied {
+    pub(crate) uid: Uid,
+    pub(crate) status: Option<ExitStatus>,
+}
+
+impl ActorDied {
+    /// The child.
+    pub fn uid(&self) -> &Uid {
+        &self.uid
+    }
+
+    /// How its process ended. `None` if somebody else reaped it.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.status
+    }
+}
+
+impl fmt::Display for ActorDied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the actor {} died: ", self.uid)?;
+        match self.status {
+            Some(status) => write!(f, "{status}"),
+            None => f.write_str("its exit status is unknown"),
+        }
+    }
+}
+
+impl std::error::Error for ActorDied {}
+
+/// A child actor did not come up. Nothing of it is left.
+#[derive(Debug)]
+pub struct SpawnError {
+    pub(crate) name: String,
+    pub(crate) program: String,
+    pub(crate) failure: SpawnFailure,
+}
+
+impl SpawnError {
+    /// The name that the actor was to have.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The program that was started.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// What went wrong.
+    pub fn failure(&self) -> &SpawnFailure {
+        &self.failure
+    }
+}
+
+/// Why a child actor did not come up.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SpawnFailure {
+    /// The operating system did not start the program.
+    NotStarted(io::Error),
+    /// The process ended before it had answered.
+    Exited(Option<ExitStatus>),
+    /// The process did not answer within this limit.
+    TimedOut(Duration),
+    /// The actor said why it cannot run.
+    Boot(RemoteActorError),
+    /// What the process answered is not the protocol.
+    Protocol(String),
+    /// This process was itself started as an actor, and has not become one.
+    NotEntered,
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the actor `{}` ({}) ", self.name, self.program)?;
+        match &self.failure {
+            SpawnFailure::NotStarted(error) => write!(
+                f,
+                "could not be started: {error}; check the program given to the SpawnOptions"
+            ),
+            SpawnFailure::Exited(status) => {
+                f.write_str("ended before it answered")?;
+                if let Some(status) = status {
+                    write!(f, " ({status})")?;
+                }
+                f.write_str("; its program has to call `tractor::run` in main")
+            }
+            SpawnFailure::TimedOut(limit) => write!(
+                f,
+                "did not answer within {}; its program has to call `tractor::run` in main",
+                seconds(*limit)
+            ),
+            SpawnFailure::Boot(error) => write!(f, "cannot run: {}", error.message()),
+            SpawnFailure::Protocol(reason) => write!(f, "does not speak the protocol: {reason}"),
+            SpawnFailure::NotEntered => f.write_str(
+                "was not started, for this process is itself to be an actor: call `tractor::run` \
+                 or `tractor::enter_if_actor` first",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SpawnError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.failure {
+            SpawnFailure::NotStarted(error) => Some(error),
+            SpawnFailure::Boot(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Something was used that needs an actor, outside of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NoActor;
+
+impl fmt::Display for NoActor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this is no actor: call it inside of `tractor::run`")
+    }
+}
+
+impl std::error::Error for NoActor {}
+
+/// A context was used in a way that its state does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContextMisuse {
+    /// `started` was called twice.
+    StartedTwice,
+    /// The stream was opened before `started`.
+    NotStarted,
+    /// The stream was opened after the context was cancelled.
+    OpenedAfterCancel,
+    /// The stream was opened twice.
+    OpenedTwice,
+}
+
+impl fmt::Display for ContextMisuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StartedTwice => "`started` was called twice in one context",
+            Self::NotStarted => "the stream was opened before `started` was called",
+            Self::OpenedAfterCancel => "the stream was opened after the context was cancelled",
+            Self::OpenedTwice => "a context has one stream, and it was opened already",
+        })
+    }
+}
+
+impl std::error::Error for ContextMisuse {}
+
+/// Something was sent on a stream that takes no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamClosed {
+    /// This side has closed its end.
+    Here,
+    /// The other side has closed its end.
+    ByPeer,
+    /// The context is over.
+    Dialog,
+}
+
+impl fmt::Display for StreamClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Here => "this end of the stream is closed",
+            Self::ByPeer => "the other side has closed its end of the stream",
+            Self::Dialog => "the context of the stream is over",
+        })
+    }
+}
+
+impl std::error::Error for StreamClosed {}
+
+/// The name of an endpoint is not `namespace:function`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidPath {
+    /// What was given instead.
+    pub name: String,
+}
+
+impl fmt::Display for InvalidPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} is not the name of an endpoint: that is \"namespace:function\"",
+            self.name
+        )
+    }
+}
+
+impl std::error::Error for InvalidPath {}
+
+/// A cancellation that this side asked for, as it was answered.
+pub(crate) fn context_cancelled(msg: ErrorMsg) -> ContextCancelled {
+    ContextCancelled { msg: Arc::new(msg) }
+}
+
+/// An error that answers no call.
+pub(crate) fn remote(msg: ErrorMsg) -> RemoteActorError {
+    RemoteActorError { msg: Arc::new(msg) }
+}
+
+/// What a received `Error` is here. `path` is the endpoint, where the error answers its start.
+pub(crate) fn from_wire(msg: ErrorMsg, refused: Option<&str>) -> Error {
+    let msg = Arc::new(msg);
+    let refused = refused.filter(|_| msg.relay_path.len() <= 1);
+    match (&*msg.boxed_type_str, refused) {
+        (ErrorMsg::CONTEXT_CANCELLED, _) => ContextCancelled { msg }.into(),
+        (ModuleNotExposed::TYPE, Some(path)) => ModuleNotExposed {
+            path: path.into(),
+            msg,
+        }
+        .into(),
+        (EndpointNotFound::TYPE, Some(path)) => EndpointNotFound {
+            path: path.into(),
+            msg,
+        }
+        .into(),
+        (MsgTypeError::TYPE, _) => MsgTypeError {
+            what: refused.map_or_else(|| "a message".into(), |path| format!("a call of {path}")),
+            reason: msg.message.clone().unwrap_or_default(),
+            msg: Some(msg),
+        }
+        .into(),
+        _ => RemoteActorError { msg }.into(),
+    }
+}
+
+/// A failure as it travels from `own`. One that came from elsewhere keeps its source.
+pub(crate) fn to_wire(error: &Error, own: &Uid) -> ErrorMsg {
+    if let Some(msg) = received(error) {
+        return msg.relayed_by(own);
+    }
+    let first = error.leaves().find(|leaf| !leaf.is_cancelled());
+    let first = first.unwrap_or(error);
+    let name = first.type_name();
+    let name = name.split('<').next().unwrap_or(name);
+    let name = name.rsplit("::").next().unwrap_or(name);
+    let mut msg = ErrorMsg::new(own.clone(), name, error.to_string());
+    msg.tb_str = format!("{error:?}");
+    msg
+}
+
+/// The message that the error was made from, if it came from another actor.
+fn received(error: &Error) -> Option<&ErrorMsg> {
+    // A group is an error of its own: which of its members to pass on nobody could say.
+    if error.group_name().is_some() {
+        return None;
+    }
+    let msg = error
+        .downcast_ref::<RemoteActorError>()
+        .map(|error| &error.msg)
+        .or_else(|| {
+            error
+                .downcast_ref::<ContextCancelled>()
+                .map(|error| &error.msg)
+        })
+        .or_else(|| {
+            error
+                .downcast_ref::<ModuleNotExposed>()
+                .map(|error| &error.msg)
+        })
+        .or_else(|| {
+            error
+                .downcast_ref::<EndpointNotFound>()
+                .map(|error| &error.msg)
+        })
+        .or_else(|| error.downcast_ref::<MsgTypeError>()?.msg.as_ref());
+    msg.map(|msg| &**msg)
+}
+
+/// A cause as it travels, beside who asked.
+pub(crate) fn cause_to_wire(cause: &CancelCause) -> CauseInfo {
+    CauseInfo {
+        kind: match cause.kind() {
+            CancelKind::Deadline => CauseKind::Deadline,
+            CancelKind::SiblingFailed => CauseKind::SiblingFailed,
+            CancelKind::ParentCancelled => CauseKind::ParentCancelled,
+            CancelKind::PeerLost => CauseKind::PeerLost,
+            CancelKind::Shutdown => CauseKind::Shutdown,
+            CancelKind::Signal => CauseKind::Signal,
+            CancelKind::Overrun => CauseKind::Overrun,
+            _ => CauseKind::Requested,
+        },
+        reason: cause.reason().map(Into::into),
+    }
+}
+
+/// An actor as who asked for a cancellation.
+pub(crate) fn peer(uid: &Uid) -> Peer {
+    Peer::new(uid.name(), uid.id())
+}
+
+/// A kind of cause that came from another actor.
+pub(crate) fn cancel_kind(kind: CauseKind) -> CancelKind {
+    match kind {
+        CauseKind::Requested => CancelKind::Requested,
+        CauseKind::Deadline => CancelKind::Deadline,
+        CauseKind::SiblingFailed => CancelKind::SiblingFailed,
+        CauseKind::ParentCancelled => CancelKind::ParentCancelled,
+        CauseKind::PeerLost => CancelKind::PeerLost,
+        CauseKind::Shutdown => CancelKind::Shutdown,
+        CauseKind::Signal => CancelKind::Signal,
+        CauseKind::Overrun => CancelKind::Overrun,
+    }
+}
