@@ -1,0 +1,165 @@
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::actor::Actor;
+use crate::endpoint::{Endpoint, Path, path_of};
+
+/// How a child is started and stopped, and what it may be asked to run.
+///
+/// ```
+/// # async fn double(x: u64) -> tractor::Result<u64> { Ok(2 * x) }
+/// use std::time::Duration;
+/// use tractor::SpawnOptions;
+///
+/// let options = SpawnOptions::new()
+///     .enable(double)
+///     .grace(Duration::from_secs(2));
+/// ```
+#[derive(Clone, Debug)]
+pub struct SpawnOptions {
+    pub(crate) program: Option<(PathBuf, Vec<OsString>)>,
+    pub(crate) env: Vec<(OsString, Option<OsString>)>,
+    pub(crate) enabled: Vec<Enabled>,
+    pub(crate) grace: Duration,
+    pub(crate) term_grace: Duration,
+    pub(crate) orphan_grace: Duration,
+    pub(crate) handshake_limit: Duration,
+    pub(crate) log_level: Option<log::LevelFilter>,
+}
+
+/// Something that a child may be asked to run.
+#[derive(Clone, Debug)]
+pub(crate) enum Enabled {
+    /// One function of this program, by its path.
+    Function(&'static str),
+    /// Everything in a namespace and those below it.
+    Module(String),
+}
+
+impl SpawnOptions {
+    /// The same program again, with the same arguments; nothing enabled.
+    pub fn new() -> Self {
+        Self {
+            program: None,
+            env: Vec::new(),
+            enabled: Vec::new(),
+            grace: Duration::from_millis(1600),
+            term_grace: Duration::from_millis(500),
+            orphan_grace: Duration::from_millis(500),
+            handshake_limit: Duration::from_secs(10),
+            log_level: None,
+        }
+    }
+
+    /// Another program, with these arguments. It has to speak the protocol on its standard
+    /// input: a program that calls [`tractor::run`](crate::run) does.
+    ///
+    /// A path without a slash is searched for in `PATH`.
+    #[must_use]
+    pub fn program<S: AsRef<OsStr>>(
+        mut self,
+        path: impl Into<PathBuf>,
+        args: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let args = args.into_iter().map(|arg| arg.as_ref().into()).collect();
+        self.program = Some((path.into(), args));
+        self
+    }
+
+    /// Sets a variable of the child's environment. The rest is inherited.
+    #[must_use]
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env
+            .push((key.as_ref().into(), Some(value.as_ref().into())));
+        self
+    }
+
+    /// Removes a variable from the child's environment.
+    #[must_use]
+    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
+        self.env.push((key.as_ref().into(), None));
+        self
+    }
+
+    /// Lets the child run this endpoint.
+    #[must_use]
+    pub fn enable<K>(mut self, endpoint: impl Endpoint<K>) -> Self {
+        self.enabled.push(Enabled::Function(path_of(endpoint)));
+        self
+    }
+
+    /// Lets the child run every endpoint of this module and of those below it. `a::b` covers
+    /// `a::b::f` and `a::b::c::f`; the namespace of a given name counts as its module.
+    #[must_use]
+    pub fn enable_module(mut self, module: impl Into<String>) -> Self {
+        self.enabled.push(Enabled::Module(module.into()));
+        self
+    }
+
+    /// How long the child has from the request to cancel until SIGTERM. 1.6 s by default.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// How long the child has from SIGTERM until SIGKILL. 0.5 s by default.
+    #[must_use]
+    pub fn term_grace(mut self, grace: Duration) -> Self {
+        self.term_grace = grace;
+        self
+    }
+
+    /// How long the child may clean up after it lost its parent, before it ends itself. 0.5 s
+    /// by default.
+    #[must_use]
+    pub fn orphan_grace(mut self, grace: Duration) -> Self {
+        self.orphan_grace = grace;
+        self
+    }
+
+    /// How long the child may take from its start until it answers. 10 s by default.
+    #[must_use]
+    pub fn handshake_limit(mut self, limit: Duration) -> Self {
+        self.handshake_limit = limit;
+        self
+    }
+
+    /// What the child is to log at most: passed to [`log::set_max_level`] there. The logger, and
+    /// without this the level, are what the program installs.
+    #[must_use]
+    pub fn log_level(mut self, level: log::LevelFilter) -> Self {
+        self.log_level = Some(level);
+        self
+    }
+
+    /// The program, for people.
+    pub(crate) fn program_text(&self) -> String {
+        match &self.program {
+            Some((program, _)) => program.display().to_string(),
+            None => std::env::args_os().next().map_or_else(
+                || String::from("this program"),
+                |name| name.to_string_lossy().into_owned(),
+            ),
+        }
+    }
+
+    /// What is enabled, as it travels.
+    pub(crate) fn enabled_on_the_wire(&self, actor: &Actor) -> Vec<(String, String)> {
+        let enabled = self.enabled.iter().map(|enabled| match enabled {
+            Enabled::Function(function) => {
+                let path: Path = actor.table().path_of(function);
+                (path.to_string(), String::from("endpoint"))
+            }
+            Enabled::Module(module) => (module.clone(), String::from("module")),
+        });
+        enabled.collect()
+    }
+}
+
+impl Default for SpawnOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

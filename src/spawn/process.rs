@@ -1,0 +1,206 @@
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+};
+use tractor_runtime::io::Io;
+use tractor_runtime::{Cancelled, Error, time};
+
+use super::{MARK, SpawnOptions};
+use crate::wire::Uid;
+
+/// This executable, also where its file was moved or replaced since.
+const SELF: &str = "/proc/self/exe";
+
+/// How long a drop waits for a process that was killed.
+const REAP_LIMIT: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
+
+/// How often a process is looked after that cannot be waited for.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A child process that leads a process group of its own, until it is reaped.
+///
+/// The group is signalled only while its leader is not reaped: until then the id is
+/// nobody else's. Dropping kills the group and reaps.
+#[derive(Debug)]
+pub(crate) struct Process {
+    uid: Uid,
+    pid: Pid,
+    pidfd: Io<OwnedFd>,
+    child: RefCell<Child>,
+    exited: Cell<Option<Exit>>,
+}
+
+/// How a process ended; `None` if somebody else reaped it.
+pub(crate) type Exit = Option<ExitStatus>;
+
+impl Process {
+    /// Starts the program, with one end of a pair of sockets as its standard input. The other end
+    /// is given back.
+    ///
+    /// To be called from a thread that lives as long as the child may.
+    pub(crate) fn spawn(uid: &Uid, options: &SpawnOptions) -> io::Result<(Self, UnixStream)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let child = command(options).stdin(OwnedFd::from(theirs)).spawn()?;
+        // The command is gone by now, and with it the only other copy of the child's end: the
+        // end of the child is the end of the stream.
+        let pid = Pid::from_child(&child);
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from) {
+            Ok(pidfd) => Io::new(pidfd),
+            Err(error) => Err(error),
+        };
+        match pidfd {
+            Ok(pidfd) => {
+                let process = Self {
+                    uid: uid.clone(),
+                    pid,
+                    pidfd,
+                    child: RefCell::new(child),
+                    exited: Cell::new(None),
+                };
+                log::debug!(target: "tractor::spawn", "started {uid} as process {pid}");
+                Ok((process, ours))
+            }
+            Err(error) => {
+                let mut child = child;
+                let _ = kill_process_group(pid, Signal::KILL);
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until the process has ended, and reaps it with whatever it left in its group.
+    pub(crate) async fn wait(&self) -> Result<Exit, Cancelled> {
+        loop {
+            self.reap_if_ended();
+            if let Some(exit) = self.exited.get() {
+                return Ok(exit);
+            }
+            if let Err(error) = self.pidfd.readable().await {
+                let error = Error::from(error);
+                if let Some(cancelled) = error.cancelled() {
+                    return Err(cancelled.clone());
+                }
+                log::error!(target: "tractor::spawn", "cannot watch {}: {error}", self.uid);
+                time::sleep(POLL).await?;
+            }
+        }
+    }
+
+    /// Ends the process and its group at once.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Signals the group, unless its leader was reaped.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if self.exited.get().is_some() || self.taken_by_another() {
+            return;
+        }
+        log::debug!(target: "tractor::spawn", "signal {signal:?} to {}", self.uid);
+        if let Err(error) = kill_process_group(self.pid, signal)
+            && error != Errno::SRCH
+        {
+            log::warn!(target: "tractor::spawn", "signal {signal:?} to {}: {error}", self.uid);
+        }
+    }
+
+    fn reap_if_ended(&self) {
+        match self.peek() {
+            Ok(false) => return,
+            Ok(true) => {
+                // What the leader started and left behind goes with it.
+                let _ = kill_process_group(self.pid, Signal::KILL);
+            }
+            Err(_) => {}
+        }
+        let exit = match self.child.borrow_mut().try_wait() {
+            Ok(Some(status)) => Some(status),
+            Ok(None) => return,
+            Err(_) => None,
+        };
+        log::debug!(target: "tractor::spawn", "{} ended: {exit:?}", self.uid);
+        self.exited.set(Some(exit));
+    }
+
+    /// Whether the process has ended, without reaping it.
+    fn peek(&self) -> rustix::io::Result<bool> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        Ok(waitid(WaitId::Pid(self.pid), options)?.is_some())
+    }
+
+    /// Whether somebody else reaps the children of this process, as the kernel does when
+    /// SIGCHLD is ignored.
+    fn taken_by_another(&self) -> bool {
+        let taken = self.peek() == Err(Errno::CHILD);
+        if taken {
+            self.exited.set(Some(None));
+        }
+        taken
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.exited.get().is_some() {
+            return;
+        }
+        self.signal(Signal::KILL);
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        while let Err(Errno::INTR) = poll(&mut fds, Some(&REAP_LIMIT)) {}
+        self.reap_if_ended();
+        if self.exited.get().is_none() {
+            log::error!(
+                target: "tractor::spawn",
+                "{} (process {}) is not gone {} s after it was killed",
+                self.uid, self.pid, REAP_LIMIT.tv_sec,
+            );
+        }
+    }
+}
+
+fn command(options: &SpawnOptions) -> Command {
+    let mut command = match &options.program {
+        Some((program, args)) => {
+            let mut command = Command::new(program);
+            command.args(args);
+            command
+        }
+        None => {
+            let mut args = std::env::args_os();
+            let mut command = Command::new(SELF);
+            if let Some(name) = args.next() {
+                command.arg0(name);
+            }
+            command.args(args);
+            command
+        }
+    };
+    for (key, value) in &options.env {
+        match value {
+            Some(value) => command.env(key, value),
+            None => command.env_remove(key),
+        };
+    }
+    command
+        .env(MARK, std::process::id().to_string())
+        .process_group(0);
+    command
+}
+
+/// A duration for people: `1.6 s`.
+pub(crate) fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
