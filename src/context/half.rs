@@ -1,0 +1,572 @@
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use serde::Serialize;
+use tractor_runtime::sync::Event;
+use tractor_runtime::{CancelCause, Cancelled, Error, ScopeHandle, TaskHandle, shield, time};
+
+use crate::actor::{Connection, from_dialog, to_dialog};
+use crate::dialog::{
+    BodyEnd, Cause, Child, ChildEvent, Effect, Effects, EndpointEnd, Exit, Kind, Loss, OpenRefused,
+    Parent, ParentEvent, Resolution, SendVerdict, StartedRefused,
+};
+use crate::error::{self, ContextMisuse, MsgTypeError, PeerLost};
+use crate::transport::SendError;
+use crate::wire::{Carrier, Cid, ErrorMsg, FuncType, Message, Payload, Start, Uid};
+
+/// How long a peer may take to answer a cancellation.
+const CANCEL_BOUND: Duration = Duration::from_millis(616);
+
+/// This side of one dialog: its state machine with the queues and wakers around it.
+///
+/// It decides nothing. Whatever happens goes into the machine, and what comes out is carried
+/// out in order.
+pub(crate) struct Half {
+    conn: Rc<Connection>,
+    cid: Cid,
+    /// The endpoint, `namespace:function`.
+    path: String,
+    machine: RefCell<Machine>,
+    /// The message that opens the dialog, until it is sent.
+    start: RefCell<Option<Box<Start>>>,
+    /// Of the body, or of the endpoint.
+    scope: RefCell<Option<ScopeHandle>>,
+    /// The dialog cancelled that scope.
+    cancelled_scope: Cell<bool>,
+    /// With which the body was polled last: who comes with the same one is the body.
+    body: RefCell<Option<Waker>>,
+    first: RefCell<Option<Payload>>,
+    items: RefCell<VecDeque<Payload>>,
+    items_ended: Cell<bool>,
+    exit: Cell<Option<Exit>>,
+    bound: RefCell<Option<TaskHandle<'static, ()>>>,
+    /// What became of the dialog, if that is an error: always the same one.
+    raised: OnceCell<Error>,
+    /// Set at the next change of anything here. Made by whoever waits.
+    changed: RefCell<Option<Rc<Event>>>,
+}
+
+enum Machine {
+    Parent(Parent),
+    Child(Child),
+}
+
+impl Half {
+    /// The side that opens a dialog.
+    pub(crate) fn parent(
+        conn: &Rc<Connection>,
+        kind: Kind,
+        path: String,
+        start: Start,
+    ) -> Rc<Self> {
+        let cid = start.cid.clone();
+        let machine = Machine::Parent(Parent::new(conn.setup(cid.clone()), kind));
+        let half = Self::new(conn, cid.clone(), path, machine, Some(Box::new(start)));
+        // A fresh name is nobody else's.
+        conn.insert(cid, half.clone());
+        half
+    }
+
+    /// The side that runs the endpoint.
+    pub(crate) fn child(conn: &Rc<Connection>, cid: Cid, path: String) -> Rc<Self> {
+        let machine = Machine::Child(Child::new(conn.setup(cid.clone())));
+        Self::new(conn, cid, path, machine, None)
+    }
+
+    fn new(
+        conn: &Rc<Connection>,
+        cid: Cid,
+        path: String,
+        machine: Machine,
+        start: Option<Box<Start>>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            conn: conn.clone(),
+            cid,
+            path,
+            machine: RefCell::new(machine),
+            start: RefCell::new(start),
+            scope: RefCell::default(),
+            cancelled_scope: Cell::new(false),
+            body: RefCell::default(),
+            first: RefCell::default(),
+            items: RefCell::default(),
+            items_ended: Cell::new(false),
+            exit: Cell::new(None),
+            bound: RefCell::default(),
+            raised: OnceCell::new(),
+            changed: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn conn(&self) -> &Rc<Connection> {
+        &self.conn
+    }
+
+    pub(crate) fn cid(&self) -> &Cid {
+        &self.cid
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Waits for the next change of anything. Look first: what has changed already is not waited
+    /// for.
+    pub(crate) async fn changed(&self) -> Result<(), Cancelled> {
+        let event = self.changed.borrow_mut().get_or_insert_default().clone();
+        event.wait().await
+    }
+
+    fn wake(&self) {
+        if let Some(event) = self.changed.take() {
+            event.set();
+        }
+    }
+
+    // What happens.
+
+    pub(crate) fn message(self: &Rc<Self>, message: Message) {
+        self.both(message, ParentEvent::Message, ChildEvent::Message);
+    }
+
+    pub(crate) fn link_lost(self: &Rc<Self>, loss: Loss) {
+        self.both(loss, ParentEvent::LinkLost, ChildEvent::LinkLost);
+    }
+
+    pub(crate) fn write_failed(self: &Rc<Self>) {
+        self.both(
+            (),
+            |()| ParentEvent::WriteFailed,
+            |()| ChildEvent::WriteFailed,
+        );
+    }
+
+    fn both<T>(
+        self: &Rc<Self>,
+        what: T,
+        parent: impl FnOnce(T) -> ParentEvent,
+        child: impl FnOnce(T) -> ChildEvent,
+    ) {
+        let mut effects = Effects::new();
+        match &mut *self.machine.borrow_mut() {
+            Machine::Parent(machine) => machine.handle(parent(what), &mut effects),
+            Machine::Child(machine) => machine.handle(child(what), &mut effects),
+        }
+        self.carry_out(effects);
+    }
+
+    fn as_parent<R>(self: &Rc<Self>, f: impl FnOnce(&mut Parent, &mut Effects) -> R) -> R {
+        let mut effects = Effects::new();
+        let result = match &mut *self.machine.borrow_mut() {
+            Machine::Parent(machine) => f(machine, &mut effects),
+            Machine::Child(_) => unreachable!("asked of the side that runs the endpoint"),
+        };
+        self.carry_out(effects);
+        result
+    }
+
+    fn as_child<R>(self: &Rc<Self>, f: impl FnOnce(&mut Child, &mut Effects) -> R) -> R {
+        let mut effects = Effects::new();
+        let result = match &mut *self.machine.borrow_mut() {
+            Machine::Child(machine) => f(machine, &mut effects),
+            Machine::Parent(_) => unreachable!("asked of the side that opened the dialog"),
+        };
+        self.carry_out(effects);
+        result
+    }
+
+    // What happens to the side that opened the dialog.
+
+    pub(crate) fn open(self: &Rc<Self>) {
+        match self.conn.lost() {
+            None => self.parent_event(ParentEvent::Open),
+            Some(lost) => self.parent_event(ParentEvent::LinkLost(Loss::new(lost.to_string()))),
+        }
+    }
+
+    pub(crate) fn cancel_answered(self: &Rc<Self>, accepted: bool) {
+        self.parent_event(ParentEvent::CancelAnswered(accepted));
+    }
+
+    pub(crate) fn body_ended(self: &Rc<Self>, end: BodyEnd) {
+        self.parent_event(ParentEvent::BodyEnded(end));
+    }
+
+    pub(crate) fn outer_cancelled(self: &Rc<Self>, cause: &CancelCause) {
+        let cause = to_dialog(cause, self.conn.own());
+        self.parent_event(ParentEvent::OuterCancelled(cause));
+    }
+
+    pub(crate) fn block_dropped(self: &Rc<Self>, cause: Cause) {
+        self.parent_event(ParentEvent::Dropped(cause));
+    }
+
+    /// Somebody who has the context asks to cancel it; `asker` tells whether it is the body.
+    pub(crate) fn cancel(self: &Rc<Self>, cause: Cause, asker: &Waker) {
+        let body = self.body.borrow();
+        let by_body = body.as_ref().is_some_and(|body| body.will_wake(asker));
+        drop(body);
+        self.parent_event(ParentEvent::Cancel { cause, by_body });
+    }
+
+    pub(crate) fn await_result(self: &Rc<Self>) {
+        self.as_parent(Parent::await_result);
+    }
+
+    fn parent_event(self: &Rc<Self>, event: ParentEvent) {
+        self.as_parent(|machine, effects| machine.handle(event, effects));
+    }
+
+    // What happens to the side that runs the endpoint.
+
+    pub(crate) fn accept(self: &Rc<Self>, functype: FuncType) {
+        self.child_event(ChildEvent::Accept(functype));
+    }
+
+    pub(crate) fn refuse(self: &Rc<Self>, error: Box<ErrorMsg>) {
+        self.child_event(ChildEvent::Refuse(error));
+    }
+
+    pub(crate) fn endpoint_ended(self: &Rc<Self>, end: EndpointEnd) {
+        self.child_event(ChildEvent::EndpointEnded(end));
+    }
+
+    pub(crate) fn endpoint_dropped(self: &Rc<Self>, cause: Cause) {
+        self.child_event(ChildEvent::Dropped(cause));
+    }
+
+    pub(crate) fn cancel_endpoint(self: &Rc<Self>, cause: Cause) {
+        self.child_event(ChildEvent::Cancel(cause));
+    }
+
+    /// The peer asks to cancel the endpoint. Nothing happens on the side that opened the dialog.
+    pub(crate) fn peer_cancels(self: &Rc<Self>, cause: Cause) {
+        if matches!(&*self.machine.borrow(), Machine::Parent(_)) {
+            return;
+        }
+        self.cancel_endpoint(cause);
+    }
+
+    fn child_event(self: &Rc<Self>, event: ChildEvent) {
+        self.as_child(|machine, effects| machine.handle(event, effects));
+    }
+
+    /// Sends the endpoint's first value.
+    pub(crate) fn started<T: Serialize>(self: &Rc<Self>, value: &T) -> Result<(), Error> {
+        let value = Payload::encode(value).map_err(|error| {
+            MsgTypeError::new(format!("the first value of {}", self.path), error)
+        })?;
+        let started = self.as_child(|machine, effects| machine.started(value, effects));
+        started.map_err(|refused| match refused {
+            StartedRefused::Twice => ContextMisuse::StartedTwice.into(),
+            StartedRefused::NotAContext => unreachable!("only contexts have this"),
+            StartedRefused::Ended => self.ended(),
+        })
+    }
+
+    // Streams.
+
+    pub(crate) fn open_stream(self: &Rc<Self>) -> Result<(), Error> {
+        let opened = match &mut *self.machine.borrow_mut() {
+            Machine::Parent(machine) => machine.open_stream(),
+            Machine::Child(machine) => machine.open_stream(),
+        };
+        opened.map_err(|refused| match refused {
+            OpenRefused::NotStarted => ContextMisuse::NotStarted.into(),
+            OpenRefused::Cancelled => ContextMisuse::OpenedAfterCancel.into(),
+            OpenRefused::AlreadyOpened => ContextMisuse::OpenedTwice.into(),
+            OpenRefused::Ended => self.ended(),
+        })
+    }
+
+    pub(crate) fn close_stream(self: &Rc<Self>) {
+        let mut effects = Effects::new();
+        match &mut *self.machine.borrow_mut() {
+            Machine::Parent(machine) => machine.close_stream(&mut effects),
+            Machine::Child(machine) => machine.close_stream(&mut effects),
+        }
+        self.carry_out(effects);
+        self.wake();
+    }
+
+    pub(crate) fn may_send(&self) -> SendVerdict {
+        match &*self.machine.borrow() {
+            Machine::Parent(machine) => machine.may_send(),
+            Machine::Child(machine) => machine.may_send(),
+        }
+    }
+
+    /// Sends an item. It must have been allowed.
+    pub(crate) fn send_item<T: Serialize + ?Sized>(&self, item: &T) -> Result<(), SendError> {
+        self.conn
+            .link()
+            .send_value(Carrier::Yield, &self.cid, item)?;
+        match &mut *self.machine.borrow_mut() {
+            Machine::Parent(machine) => machine.item_sent(),
+            Machine::Child(machine) => machine.item_sent(),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn take_item(self: &Rc<Self>) -> Option<Payload> {
+        let item = self.items.borrow_mut().pop_front()?;
+        let mut effects = Effects::new();
+        match &mut *self.machine.borrow_mut() {
+            Machine::Parent(machine) => machine.item_taken(&mut effects),
+            Machine::Child(machine) => machine.item_taken(&mut effects),
+        }
+        self.carry_out(effects);
+        Some(item)
+    }
+
+    pub(crate) fn items_ended(&self) -> bool {
+        self.items_ended.get()
+    }
+
+    // What is known.
+
+    pub(crate) fn take_first(&self) -> Option<Payload> {
+        self.first.take()
+    }
+
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        self.exit.get()
+    }
+
+    pub(crate) fn cancelled_scope(&self) -> bool {
+        self.cancelled_scope.get()
+    }
+
+    pub(crate) fn set_scope(&self, scope: ScopeHandle) {
+        *self.scope.borrow_mut() = Some(scope);
+    }
+
+    pub(crate) fn polled_by(&self, waker: &Waker) {
+        let mut body = self.body.borrow_mut();
+        if !body.as_ref().is_some_and(|body| body.will_wake(waker)) {
+            *body = Some(waker.clone());
+        }
+    }
+
+    pub(crate) fn cancel_called(&self) -> bool {
+        match &*self.machine.borrow() {
+            Machine::Parent(machine) => machine.cancel_called(),
+            Machine::Child(machine) => machine.cancel_called(),
+        }
+    }
+
+    pub(crate) fn canceller(&self) -> Option<Uid> {
+        match &*self.machine.borrow() {
+            Machine::Parent(machine) => machine.canceller().cloned(),
+            Machine::Child(machine) => machine.canceller().cloned(),
+        }
+    }
+
+    pub(crate) fn cancel_acked(&self) -> bool {
+        match &*self.machine.borrow() {
+            Machine::Parent(machine) => machine.cancel_acked(),
+            Machine::Child(_) => false,
+        }
+    }
+
+    /// What became of the endpoint, as far as is known.
+    pub(crate) fn resolution(&self) -> Option<Resolution> {
+        match &*self.machine.borrow() {
+            Machine::Parent(machine) => machine.resolution().cloned(),
+            Machine::Child(_) => None,
+        }
+    }
+
+    pub(crate) fn is_resolved(&self) -> bool {
+        match &*self.machine.borrow() {
+            Machine::Parent(machine) => machine.resolution().is_some(),
+            Machine::Child(_) => false,
+        }
+    }
+
+    /// What became of the dialog, if that is an error.
+    pub(crate) fn raised(&self) -> Option<Error> {
+        if let Some(error) = self.raised.get() {
+            return Some(error.clone());
+        }
+        let resolution = self.resolution().filter(Resolution::is_raised)?;
+        let error = match resolution {
+            Resolution::Failed(msg) => error::from_wire(*msg, Some(&self.path)),
+            Resolution::PeerLost(loss) => self.peer_lost(&loss).into(),
+            Resolution::Violated(violation) => {
+                MsgTypeError::new(format!("the dialog of {}", self.path), violation).into()
+            }
+            Resolution::WrongKind(functype) => MsgTypeError::new(
+                format!("the endpoint {}", self.path),
+                format!(
+                    "it is of the kind {}, another than was asked for",
+                    functype.name()
+                ),
+            )
+            .into(),
+            _ => return None,
+        };
+        Some(self.raised.get_or_init(|| error).clone())
+    }
+
+    pub(crate) fn peer_lost(&self, loss: &Loss) -> PeerLost {
+        self.conn.lost().unwrap_or_else(|| PeerLost {
+            peer: self.conn.peer().clone(),
+            status: None,
+            reason: Some(loss.reason.to_string()),
+        })
+    }
+
+    /// The error of an operation for which it is too late.
+    pub(crate) fn ended(&self) -> Error {
+        self.raised()
+            .or_else(|| self.conn.lost().map(Error::from))
+            .unwrap_or_else(|| error::StreamClosed::Dialog.into())
+    }
+
+    /// Waits until the block may end, to the end: what it waits for is bounded.
+    pub(crate) async fn exited(&self) -> Exit {
+        shield(async {
+            loop {
+                if let Some(exit) = self.exit.get() {
+                    return exit;
+                }
+                // It cannot be cancelled here, so there is nothing to be told.
+                let _ = self.changed().await;
+            }
+        })
+        .await
+    }
+
+    // What is to be done.
+
+    fn carry_out(self: &Rc<Self>, effects: Effects) {
+        for effect in effects {
+            self.carry_out_one(effect);
+        }
+    }
+
+    fn carry_out_one(self: &Rc<Self>, effect: Effect) {
+        match effect {
+            Effect::Send(message) => self.send(&message),
+            Effect::SendStart => {
+                if let Some(start) = self.start.take() {
+                    self.send(&Message::Start(start));
+                }
+            }
+            Effect::RequestCancel(cause) => self.conn.request_cancel_task(self, &cause),
+            Effect::ArmBound => self.arm_bound(),
+            Effect::CancelScope(cause) => {
+                self.cancelled_scope.set(true);
+                let scope = self.scope.borrow().clone();
+                if let Some(scope) = scope {
+                    scope.cancel_because(from_dialog(&cause, self.conn.own()));
+                }
+            }
+            Effect::DeliverStarted(first) => {
+                *self.first.borrow_mut() = Some(first);
+                self.wake();
+            }
+            Effect::DeliverItem(item) => {
+                self.items.borrow_mut().push_back(item);
+                self.wake();
+            }
+            Effect::Discard => {
+                let items = self.items.take();
+                drop(items);
+            }
+            Effect::EndOfStream => {
+                self.items_ended.set(true);
+                self.wake();
+            }
+            Effect::WakeSender => self.wake(),
+            Effect::Resolved => {
+                if let Some(bound) = self.bound.take() {
+                    bound.cancel();
+                }
+                self.wake();
+            }
+            Effect::Exit(exit) => {
+                self.exit.set(Some(exit));
+                self.wake();
+            }
+            Effect::Forget => self.conn.forget(&self.cid),
+            Effect::Ignored { message, state } => log::debug!(
+                target: "tractor::dialog",
+                "{} of {}: {message} came while {state}, too late", self.cid, self.path,
+            ),
+            Effect::Violated(violation) => log::warn!(
+                target: "tractor::dialog",
+                "{} of {} with {}: {violation}", self.cid, self.path, self.conn.peer(),
+            ),
+        }
+    }
+
+    fn send(self: &Rc<Self>, message: &Message) {
+        let error = match self.conn.link().send(message) {
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        log::debug!(
+            target: "tractor::dialog",
+            "{} of {}: {} was not sent: {error}", self.cid, self.path, message.name(),
+        );
+        // Of a link that is closed everybody is told elsewhere. A message too large must not
+        // leave its peer without an answer.
+        if !matches!(error, SendError::Encode(_)) {
+            return;
+        }
+        match message {
+            Message::Return { .. } | Message::Started { .. } | Message::Error(_) => {
+                let own = self.conn.own().clone();
+                let mut msg = ErrorMsg::new(own, MsgTypeError::TYPE, error.to_string());
+                msg.cid = Some(self.cid.clone());
+                let _ = self.conn.link().send(&Message::Error(Box::new(msg)));
+            }
+            Message::Start(_) => {
+                let own = self.conn.own().clone();
+                let msg = ErrorMsg::new(own, MsgTypeError::TYPE, error.to_string())
+                    .for_dialog(self.cid.clone());
+                self.message(Message::Error(Box::new(msg)));
+            }
+            _ => {}
+        }
+    }
+
+    fn arm_bound(self: &Rc<Self>) {
+        let Some(actor) = self.conn.actor() else {
+            return;
+        };
+        let half = self.clone();
+        let bound = actor.services().start_soon(async move {
+            time::sleep(CANCEL_BOUND).await?;
+            half.parent_event(ParentEvent::CancelBoundOver);
+            Ok(())
+        });
+        match bound {
+            Ok(task) => *self.bound.borrow_mut() = Some(task),
+            // The actor is gone: nobody will answer any more.
+            Err(_) => self.parent_event(ParentEvent::CancelBoundOver),
+        }
+    }
+}
+
+impl fmt::Debug for Half {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (side, state) = match &*self.machine.borrow() {
+            Machine::Parent(machine) => ("parent", machine.state().name()),
+            Machine::Child(machine) => ("child", machine.state().name()),
+        };
+        write!(
+            f,
+            "{} ({side}, {state}, with {})",
+            self.path,
+            self.conn.peer()
+        )
+    }
+}
