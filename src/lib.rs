@@ -1,8 +1,81 @@
 //! Structured concurrency that does not stop at the process boundary.
+//!
+//! An actor is a process that runs one [`runtime`], and a tree of actors is one tree of scopes. A
+//! task here and a task in another actor are opened, fail and are cancelled as one, and when the
+//! block that started an actor is left, the actor is gone.
+//!
+//! ```no_run
+//! use tractor::SpawnOptions;
+//!
+//! async fn double(x: u64) -> tractor::Result<u64> {
+//!     Ok(2 * x)
+//! }
+//! tractor::endpoint!(double);
+//!
+//! fn main() -> tractor::Result<()> {
+//!     tractor::run(async || {
+//!         tractor::nursery(async |an| {
+//!             let portal = an.start_actor("doubler", SpawnOptions::new().enable(double)).await?;
+//!             println!("{}", portal.run(double, 21).await?);
+//!             an.cancel();
+//!             Ok(())
+//!         })
+//!         .await
+//!     })
+//! }
+//! ```
+//!
+//! # Overview
+//!
+//! * [`run`](fn@run), [`RunOptions`], [`exit_code`]: the root of a tree.
+//! * [`nursery`](fn@nursery), [`ActorNursery`], [`SpawnOptions`]: starting actors, and their end.
+//! * [`endpoint!`], [`Dialog`]: what an actor can be asked to run.
+//! * [`Portal`], [`Context`], [`MsgStream`], [`Outcome`]: asking.
+//! * [`Error`] and what is found in it: [`RemoteActorError`], [`ContextCancelled`], [`ActorDied`],
+//!   [`PeerLost`], [`SpawnError`], ...
+//! * [`runtime`]: tasks, scopes, deadlines and everything else inside of an actor.
+//!
+//! # Logs
+//!
+//! Through the [`log`] crate, with the targets `tractor::actor`, `tractor::spawn`,
+//! `tractor::wire` and `tractor::dialog`. Nothing is printed, and no logger is installed.
 #![forbid(unsafe_code)]
 
+mod actor;
+mod context;
 mod dialog;
+mod endpoint;
+mod error;
+mod nursery;
+mod portal;
+mod run;
+mod signals;
+mod spawn;
+mod stream;
 mod transport;
 mod wire;
 
+pub use tractor_runtime as runtime;
+
+pub use context::{Callee, Caller, Context, Outcome};
+pub use endpoint::{BootError, ContextKind, Dialog, Endpoint, PlainKind};
+pub use error::{
+    ActorDied, ContextCancelled, ContextMisuse, EndpointNotFound, Error, InvalidPath,
+    ModuleNotExposed, MsgTypeError, NoActor, PeerLost, RemoteActorError, Result, SpawnError,
+    SpawnFailure, StreamClosed, StreamOverrun,
+};
+pub use nursery::{ActorNursery, nursery};
+pub use portal::Portal;
+pub use run::{RunOptions, exit_code, run};
+pub use spawn::{SpawnOptions, enter_if_actor};
+pub use stream::MsgStream;
+pub use tractor_runtime::{CancelCause, CancelKind, Cancelled};
 pub use wire::Uid;
+
+#[doc(hidden)]
+pub use endpoint::__private;
+
+/// A test's child is the test runner again, whose `main` knows nothing of actors.
+#[cfg(feature = "testing")]
+#[linkme::distributed_slice(runtime::testing::BEFORE_MAIN)]
+static ENTER: fn() = enter_if_actor;

@@ -1,0 +1,413 @@
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::rc::{Rc, Weak};
+
+use serde::{Deserialize, Serialize};
+use tractor_runtime::sync::Event;
+use tractor_runtime::{CancelCause, CancelKind, Cancelled};
+
+use super::Actor;
+use super::serve;
+use crate::context::Half;
+use crate::dialog::{Cause, Loss, Setup};
+use crate::error::{self, PeerLost};
+use crate::spawn::Exit;
+use crate::transport::{Link, LinkError, LinkReader, Received};
+use crate::wire::{
+    Aid, CauseInfo, Cid, ErrorMsg, Features, FuncType, Message, Payload, Start, Uid,
+};
+
+/// A connection to another actor: what is written to it, and whose is what comes from it.
+///
+/// Any number of tasks use it at once. Its message loop waits for nothing but messages.
+pub(crate) struct Connection {
+    actor: Weak<Actor>,
+    own: Uid,
+    peer: Uid,
+    features: Features,
+    link: Rc<Link>,
+    halves: RefCell<HashMap<Cid, Rc<Half>>>,
+    requests: RefCell<HashMap<Cid, Request>>,
+    lost: RefCell<Option<PeerLost>>,
+    /// The peer sends nothing any more, and all that it sent was delivered.
+    read_ended: Event,
+    end_reason: RefCell<Option<String>>,
+    is_lost: Event,
+}
+
+/// Something asked of the peer's actor itself, whose answer is still to come.
+enum Request {
+    CancelTask(Weak<Half>),
+    CancelActor(Rc<Ack>),
+}
+
+/// The answer to a request to cancel an actor.
+#[derive(Debug, Default)]
+pub(crate) struct Ack {
+    pub(crate) event: Event,
+    pub(crate) accepted: Cell<bool>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CancelTask {
+    cid: String,
+}
+
+impl Connection {
+    pub(crate) fn new(actor: &Rc<Actor>, peer: &Aid, link: Rc<Link>) -> Rc<Self> {
+        let features = peer.features.unwrap_or_default();
+        link.agree(&features);
+        let conn = Rc::new(Self {
+            actor: Rc::downgrade(actor),
+            own: actor.uid().clone(),
+            peer: peer.uid.clone(),
+            features,
+            link,
+            halves: RefCell::default(),
+            requests: RefCell::default(),
+            lost: RefCell::default(),
+            read_ended: Event::new(),
+            end_reason: RefCell::default(),
+            is_lost: Event::new(),
+        });
+        actor.connected(&conn);
+        conn
+    }
+
+    pub(crate) fn own(&self) -> &Uid {
+        &self.own
+    }
+
+    pub(crate) fn peer(&self) -> &Uid {
+        &self.peer
+    }
+
+    pub(crate) fn actor(&self) -> Option<Rc<Actor>> {
+        self.actor.upgrade()
+    }
+
+    pub(crate) fn setup(&self, cid: Cid) -> Setup {
+        Setup {
+            cid,
+            own: self.own.clone(),
+            peer: self.peer.clone(),
+            features: self.features,
+        }
+    }
+
+    /// Reads messages and hands each to whom it is for, until the peer ends or breaks the
+    /// protocol.
+    pub(crate) async fn read(self: Rc<Self>, mut reader: LinkReader) -> Result<(), Cancelled> {
+        let reason = loop {
+            let reason = match reader.next().await? {
+                Received::Message(message) => match self.dispatch(message) {
+                    Ok(()) => continue,
+                    Err(reason) => reason,
+                },
+                Received::Ended => break None,
+                Received::Broken(LinkError::Io(error)) => break Some(error.to_string()),
+                Received::Broken(error) => error.to_string(),
+            };
+            self.give_up(&reason);
+            break Some(reason);
+        };
+        log::debug!(
+            target: "tractor::wire",
+            "{}: the connection to {} has ended{}",
+            self.own, self.peer,
+            reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default(),
+        );
+        *self.end_reason.borrow_mut() = reason;
+        self.link.close();
+        self.read_ended.set();
+        Ok(())
+    }
+
+    /// Writes what is to be sent, until nothing more will be.
+    pub(crate) async fn write(self: Rc<Self>) -> Result<(), Cancelled> {
+        if let Err(error) = self.link.write_loop().await? {
+            log::debug!(
+                target: "tractor::wire",
+                "{}: writing to {} failed: {error}", self.own, self.peer,
+            );
+            for half in self.all_halves() {
+                half.write_failed();
+            }
+        }
+        Ok(())
+    }
+
+    /// Set when the peer sends nothing any more.
+    pub(crate) fn read_ended(&self) -> &Event {
+        &self.read_ended
+    }
+
+    /// Ends everything on this connection. Again has no effect.
+    pub(crate) fn lose(&self, exit: Option<Exit>) {
+        if self.is_lost.is_set() {
+            return;
+        }
+        let lost = PeerLost {
+            peer: self.peer.clone(),
+            status: exit.flatten(),
+            reason: self.end_reason.borrow_mut().take(),
+        };
+        let loss = Loss::new(lost.to_string());
+        *self.lost.borrow_mut() = Some(lost);
+        self.is_lost.set();
+        self.link.abort();
+        let requests = std::mem::take(&mut *self.requests.borrow_mut());
+        for request in requests.into_values() {
+            request.answered(false);
+        }
+        for half in self.all_halves() {
+            half.link_lost(loss.clone());
+        }
+    }
+
+    fn all_halves(&self) -> Vec<Rc<Half>> {
+        self.halves.borrow().values().cloned().collect()
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost.is_set()
+    }
+
+    pub(crate) fn lost(&self) -> Option<PeerLost> {
+        self.lost.borrow().clone()
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        !self.is_lost.is_set() && !self.read_ended.is_set()
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Puts a half into the table. False if its name is taken.
+    pub(crate) fn insert(&self, cid: Cid, half: Rc<Half>) -> bool {
+        match self.halves.borrow_mut().entry(cid) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(slot) => {
+                slot.insert(half);
+                true
+            }
+        }
+    }
+
+    pub(crate) fn forget(&self, cid: &Cid) {
+        let half = self.halves.borrow_mut().remove(cid);
+        drop(half);
+    }
+
+    /// Asks the peer's actor to cancel the task of a dialog.
+    pub(crate) fn request_cancel_task(&self, half: &Rc<Half>, cause: &Cause) {
+        let kwargs = Payload::encode(&CancelTask {
+            cid: half.cid().to_string(),
+        });
+        let kwargs = kwargs.expect("a text can be encoded");
+        let request = Request::CancelTask(Rc::downgrade(half));
+        self.request("_cancel_task", kwargs, cause.info(), request);
+    }
+
+    /// Asks the peer's actor to end.
+    pub(crate) fn request_cancel_actor(&self, cause: &CancelCause) -> Rc<Ack> {
+        let ack = Rc::new(Ack::default());
+        if !self.is_up() {
+            ack.event.set();
+            return ack;
+        }
+        let request = Request::CancelActor(ack.clone());
+        let info = error::cause_to_wire(cause);
+        self.request("cancel", Payload::empty_map(), info, request);
+        ack
+    }
+
+    fn request(&self, func: &str, kwargs: Payload, cause: CauseInfo, request: Request) {
+        let cid = Cid::fresh();
+        let mut start = Start::new(cid.clone(), Start::SELF, func, kwargs, self.own.clone());
+        if self.features.causes {
+            start.cause = Some(cause);
+        }
+        self.requests.borrow_mut().insert(cid, request);
+        self.send_own(&Message::Start(Box::new(start)));
+    }
+
+    /// Sends what this library made itself, which fits any limit.
+    fn send_own(&self, message: &Message) {
+        if let Err(error) = self.link.send(message) {
+            log::debug!(target: "tractor::wire", "{} was not sent: {error}", message.name());
+        }
+    }
+
+    /// Tells the peer why the connection ends.
+    fn give_up(&self, reason: &str) {
+        log::warn!(
+            target: "tractor::wire",
+            "{}: the connection to {} is given up: {reason}", self.own, self.peer,
+        );
+        let error = ErrorMsg::new(self.own.clone(), "TransportClosed", reason);
+        self.send_own(&Message::Error(Box::new(error)));
+    }
+
+    /// An error is the connection's end.
+    fn dispatch(self: &Rc<Self>, message: Message) -> Result<(), String> {
+        log::trace!(target: "tractor::wire", "{} <- {}: {message:?}", self.own, self.peer);
+        match message {
+            Message::Aid(_) | Message::SpawnSpec(_) => {
+                Err(format!("{} after the handshake", message.name()))
+            }
+            Message::Start(start) => self.start(*start),
+            message => {
+                match message.cid() {
+                    Some(cid) => {
+                        let cid = cid.clone();
+                        self.deliver(&cid, message);
+                    }
+                    None => {
+                        if let Message::Error(error) = message {
+                            log::warn!(
+                                target: "tractor::wire",
+                                "{} says of the connection: {error}", self.peer,
+                            );
+                        }
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn deliver(self: &Rc<Self>, cid: &Cid, message: Message) {
+        let half = self.halves.borrow().get(cid).cloned();
+        if let Some(half) = half {
+            return half.message(message);
+        }
+        let accepted = match message {
+            Message::CancelAck { pld, .. } => pld,
+            Message::Error(_) | Message::Return { .. } => false,
+            _ => return,
+        };
+        let request = self.requests.borrow_mut().remove(cid);
+        match request {
+            Some(request) => request.answered(accepted),
+            // It was on the way when its dialog ended.
+            None => log::debug!(target: "tractor::dialog", "nobody waits for {cid}"),
+        }
+    }
+
+    fn start(self: &Rc<Self>, start: Start) -> Result<(), String> {
+        if start.uid != self.peer {
+            return Err(format!("a Start in the name of {:?}", start.uid));
+        }
+        if start.ns == Start::SELF {
+            self.start_self(&start);
+            return Ok(());
+        }
+        if self.halves.borrow().contains_key(&start.cid) {
+            return Err(format!("a second Start for the dialog {}", start.cid));
+        }
+        if let Some(actor) = self.actor() {
+            serve::serve(&actor, self, start);
+        }
+        Ok(())
+    }
+
+    /// What every actor answers itself.
+    fn start_self(self: &Rc<Self>, start: &Start) {
+        let cause = Cause::received(start.cause.as_ref(), self.peer.clone());
+        match &*start.func {
+            "cancel" => {
+                self.accept_cancel(start);
+                if let Some(actor) = self.actor() {
+                    actor.cancel(from_dialog(&cause, &self.own));
+                }
+            }
+            "_cancel_task" => match start.kwargs.decode::<CancelTask>() {
+                Ok(CancelTask { cid }) => {
+                    self.accept_cancel(start);
+                    let half = self.halves.borrow().get(&Cid::parse(&cid)).cloned();
+                    if let Some(half) = half {
+                        half.peer_cancels(cause);
+                    }
+                }
+                Err(error) => self.refuse(start, "TypeError", &error.to_string()),
+            },
+            func => {
+                let text = format!("an actor has no `{func}` of its own");
+                self.refuse(start, "AttributeError", &text);
+            }
+        }
+    }
+
+    fn accept_cancel(&self, start: &Start) {
+        let cid = start.cid.clone();
+        let functype = FuncType::AsyncFunc;
+        self.send_own(&Message::StartAck { cid, functype });
+        let cid = start.cid.clone();
+        self.send_own(&Message::CancelAck { cid, pld: true });
+    }
+
+    fn refuse(&self, start: &Start, type_str: &str, text: &str) {
+        let error = ErrorMsg::new(self.own.clone(), type_str, text);
+        let error = error.for_dialog(start.cid.clone());
+        self.send_own(&Message::Error(Box::new(error)));
+    }
+}
+
+impl Request {
+    fn answered(self, accepted: bool) {
+        match self {
+            Self::CancelTask(half) => {
+                if let Some(half) = half.upgrade() {
+                    half.cancel_answered(accepted);
+                }
+            }
+            Self::CancelActor(ack) => {
+                ack.accepted.set(accepted);
+                ack.event.set();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({} to {})", self.own, self.peer)
+    }
+}
+
+/// A dialog's cause as one of a scope here.
+#[track_caller]
+pub(crate) fn from_dialog(cause: &Cause, own: &Uid) -> CancelCause {
+    let mut scope_cause = CancelCause::new(error::cancel_kind(cause.kind));
+    if cause.by != *own {
+        scope_cause = scope_cause.with_peer(error::peer(&cause.by));
+    }
+    match &cause.reason {
+        Some(reason) => scope_cause.with_reason(reason.clone()),
+        None => scope_cause,
+    }
+}
+
+/// A scope's cause as one of a dialog: somebody outside asked, or else this actor.
+pub(crate) fn to_dialog(cause: &CancelCause, own: &Uid) -> Cause {
+    let by = match cause.peer() {
+        Some(peer) => Uid::new(peer.name(), peer.id()),
+        None => own.clone(),
+    };
+    Cause {
+        kind: error::cause_to_wire(cause).kind,
+        by,
+        reason: cause.reason().map(Into::into),
+    }
+}
+
+/// The cause of everything that ends with the connection to this actor's parent.
+#[track_caller]
+pub(crate) fn parent_lost(parent: &Uid) -> CancelCause {
+    CancelCause::new(CancelKind::PeerLost).with_peer(error::peer(parent))
+}

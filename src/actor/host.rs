@@ -1,0 +1,39 @@
+use std::rc::Rc;
+use std::time::Duration;
+
+use tractor_runtime::{CancelScope, NurseryOptions, Result, move_on_after, nursery};
+
+use super::Actor;
+use super::current::within;
+
+/// How long an actor that has ended may take to write what it still has to say.
+const FLUSH_LIMIT: Duration = Duration::from_millis(500);
+
+/// Runs `main` as an actor: with its connections around it, which outlive it.
+///
+/// What `main` leaves behind in the actor, the tasks of peers, is cancelled when it ends.
+pub(crate) async fn host<T>(
+    actor: Actor,
+    main: impl AsyncFnOnce(&Rc<Actor>) -> Result<T>,
+) -> Result<T> {
+    let actor = Rc::new(actor);
+    let mut result = None;
+    // Not to be cancelled with the actor: what it says last still has to be written.
+    let shielded = CancelScope::new().shield(true);
+    let services = NurseryOptions::new().scope(shielded).run(async |services| {
+        actor.serves_in(services.handle());
+        let main = nursery(async |tasks| {
+            actor.works_in(tasks.handle());
+            let result = main(&actor).await;
+            tasks.cancel();
+            result
+        });
+        // Kept apart, for the cancellation of the services is not to absorb one of `main`'s.
+        result = Some(main.await);
+        move_on_after(FLUSH_LIMIT, async { Ok(actor.flush().await?) }).await?;
+        services.cancel();
+        Ok(())
+    });
+    within(actor.clone(), services).await?;
+    result.expect("the services end after main")
+}

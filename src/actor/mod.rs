@@ -1,0 +1,185 @@
+//! What one actor is: its identity, what it may be asked to run, and whom it is connected to.
+
+mod connection;
+mod current;
+mod host;
+mod serve;
+
+use std::cell::{OnceCell, RefCell};
+use std::fmt;
+use std::rc::{Rc, Weak};
+
+use tractor_runtime::{CancelCause, Cancelled, NurseryHandle};
+
+pub(crate) use connection::{Connection, from_dialog, parent_lost, to_dialog};
+pub(crate) use host::host;
+
+use crate::endpoint::{Path, Table};
+use crate::spawn::{Process, Watchdog};
+use crate::wire::Uid;
+
+/// One actor, as everything in it sees it. It hangs off its runtime, not off the process.
+pub(crate) struct Actor {
+    uid: Uid,
+    table: Table,
+    enabled: Enabled,
+    watchdog: Watchdog,
+    services: OnceCell<NurseryHandle>,
+    endpoints: OnceCell<NurseryHandle>,
+    connections: RefCell<Vec<Weak<Connection>>>,
+    processes: RefCell<Vec<Weak<Process>>>,
+}
+
+impl Actor {
+    pub(crate) fn new(uid: Uid, table: Table, enabled: Enabled, watchdog: Watchdog) -> Self {
+        Self {
+            uid,
+            table,
+            enabled,
+            watchdog,
+            services: OnceCell::new(),
+            endpoints: OnceCell::new(),
+            connections: RefCell::default(),
+            processes: RefCell::default(),
+        }
+    }
+
+    /// The actor that the running task belongs to.
+    pub(crate) fn current() -> Option<Rc<Self>> {
+        current::current()
+    }
+
+    pub(crate) fn uid(&self) -> &Uid {
+        &self.uid
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Where tasks go that outlive what the actor does, and are shielded from its cancellation:
+    /// those of the connections.
+    pub(crate) fn services(&self) -> &NurseryHandle {
+        self.services.get().expect("an actor is hosted")
+    }
+
+    /// Where the tasks of peers go.
+    pub(crate) fn endpoints(&self) -> &NurseryHandle {
+        self.endpoints.get().expect("an actor is hosted")
+    }
+
+    fn serves_in(&self, services: NurseryHandle) {
+        let _ = self.services.set(services);
+    }
+
+    fn works_in(&self, tasks: NurseryHandle) {
+        let _ = self.endpoints.set(tasks);
+    }
+
+    pub(crate) fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
+    }
+
+    pub(crate) fn exposes(&self, path: &Path) -> bool {
+        self.enabled.covers(path)
+    }
+
+    /// Cancels everything the actor does: its main task and its endpoints.
+    pub(crate) fn cancel(&self, cause: CancelCause) {
+        log::debug!(target: "tractor::actor", "{} is cancelled: {cause}", self.uid);
+        self.endpoints().cancel_because(cause);
+    }
+
+    /// Remembers a connection for as long as it is one.
+    fn connected(&self, conn: &Rc<Connection>) {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|conn| conn.strong_count() > 0);
+        connections.push(Rc::downgrade(conn));
+    }
+
+    /// Waits until everything that was sent is written.
+    async fn flush(&self) -> Result<(), Cancelled> {
+        let connections = self.connections.borrow().clone();
+        for conn in connections.iter().filter_map(Weak::upgrade) {
+            conn.link().flushed().await?;
+        }
+        Ok(())
+    }
+
+    /// Remembers a child process for as long as it is one.
+    pub(crate) fn adopt(&self, process: &Rc<Process>) {
+        let mut processes = self.processes.borrow_mut();
+        processes.retain(|process| process.strong_count() > 0);
+        processes.push(Rc::downgrade(process));
+    }
+
+    /// Ends all child processes at once.
+    pub(crate) fn kill_children(&self) {
+        for process in self.processes.borrow().iter().filter_map(Weak::upgrade) {
+            process.kill();
+        }
+    }
+}
+
+impl fmt::Debug for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Actor({})", self.uid)
+    }
+}
+
+/// What an actor may be asked to run: nothing, unless it is named here.
+#[derive(Debug, Default)]
+pub(crate) struct Enabled {
+    modules: Vec<String>,
+    endpoints: Vec<Path>,
+}
+
+impl Enabled {
+    /// Of what came with a spawn spec: `namespace:function` is one endpoint, anything else a
+    /// module.
+    pub(crate) fn from_wire(modules: &[(String, String)]) -> Self {
+        let mut enabled = Self::default();
+        for (name, _) in modules {
+            match Path::of_name(name) {
+                Some(path) => enabled.endpoints.push(path),
+                None => enabled.modules.push(name.clone()),
+            }
+        }
+        enabled
+    }
+
+    fn covers(&self, path: &Path) -> bool {
+        self.endpoints.contains(path)
+            || self.modules.iter().any(|module| {
+                let below = path.ns.strip_prefix(&**module);
+                below.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enabled_modules_and_endpoints() {
+        let wire = ["a::b", "c:f", "x::y:g"].map(|name| (String::from(name), String::new()));
+        let enabled = Enabled::from_wire(&wire);
+        let covers = |ns: &str, func: &str| {
+            enabled.covers(&Path {
+                ns: ns.into(),
+                func: func.into(),
+            })
+        };
+        assert!(covers("a::b", "any"));
+        assert!(covers("a::b::deeper", "any"));
+        assert!(covers("c", "f"));
+        assert!(covers("x::y", "g"));
+        assert!(!covers("a", "any"));
+        assert!(!covers("a::bc", "any"));
+        assert!(!covers("c", "g"));
+        assert!(!covers("c::d", "f"));
+        assert!(!covers("x::y", "h"));
+        assert!(!Enabled::default().covers(&Path::of_function("a::f")));
+    }
+}

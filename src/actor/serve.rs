@@ -1,0 +1,111 @@
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+
+use futures_lite::FutureExt;
+use tractor_runtime::{CancelCause, CancelKind, CancelScope, Outcome, Result};
+
+use super::connection::to_dialog;
+use super::{Actor, Connection};
+use crate::context::Half;
+use crate::dialog::EndpointEnd;
+use crate::endpoint::{Call, Handler, Path, Running};
+use crate::error::{self, EndpointNotFound, ModuleNotExposed, MsgTypeError};
+use crate::wire::{ErrorMsg, Start};
+
+/// Runs the endpoint that a peer asked for, or tells it why not.
+pub(super) fn serve(actor: &Rc<Actor>, conn: &Rc<Connection>, start: Start) {
+    let path = Path {
+        ns: start.ns,
+        func: start.func,
+    };
+    let half = Half::child(conn, start.cid.clone(), path.to_string());
+    conn.insert(start.cid, half.clone());
+    let running = find(actor, &path).and_then(|handler| {
+        let call = Call {
+            kwargs: start.kwargs,
+            half: half.clone(),
+        };
+        let running = handler.call(call).map_err(|error| {
+            let text = format!("the arguments of {path}: {error}");
+            refusal(actor, MsgTypeError::TYPE, text)
+        });
+        Ok((handler.functype, running?))
+    });
+    let (functype, running) = match running {
+        Ok(found) => found,
+        Err(error) => {
+            log::info!(target: "tractor::dialog", "refused {path} to {}: {error}", conn.peer());
+            return half.refuse(error);
+        }
+    };
+    let scope = CancelScope::new();
+    half.set_scope(scope.handle());
+    half.accept(functype);
+    let invoked = Invoked { half: Some(half) };
+    // If the actor takes no more tasks the future is dropped, which answers the peer.
+    let _ = actor.endpoints().start_soon(invoked.run(scope, running));
+}
+
+fn find<'a>(actor: &'a Actor, path: &Path) -> std::result::Result<&'a Handler, Box<ErrorMsg>> {
+    if !actor.exposes(path) {
+        let text = format!("{path} is not exposed by {}", actor.uid());
+        return Err(refusal(actor, ModuleNotExposed::TYPE, text));
+    }
+    actor.table().get(path).ok_or_else(|| {
+        let text = format!("{} has no endpoint {path}", actor.uid());
+        refusal(actor, EndpointNotFound::TYPE, text)
+    })
+}
+
+fn refusal(actor: &Actor, type_str: &str, text: String) -> Box<ErrorMsg> {
+    Box::new(ErrorMsg::new(actor.uid().clone(), type_str, text))
+}
+
+/// An endpoint at work. Its peer gets exactly one answer, also if this is dropped.
+struct Invoked {
+    half: Option<Rc<Half>>,
+}
+
+impl Invoked {
+    async fn run(mut self, scope: CancelScope, running: Running) -> Result<()> {
+        let result = AssertUnwindSafe(scope.run(running)).catch_unwind().await;
+        let Some(half) = self.half.take() else {
+            return Ok(());
+        };
+        let own = half.conn().own();
+        half.endpoint_ended(match result {
+            Ok(Ok(Outcome::Completed(value))) => EndpointEnd::Returned(value),
+            Ok(Ok(Outcome::Cancelled(cause))) => EndpointEnd::Cancelled(to_dialog(&cause, own)),
+            Ok(Err(error)) => match error.cancelled() {
+                Some(cancelled) if error.is_cancelled() => {
+                    EndpointEnd::Cancelled(to_dialog(cancelled.cause(), own))
+                }
+                _ => EndpointEnd::Failed(Box::new(error::to_wire(&error, own))),
+            },
+            Err(panic) => {
+                let text = panic_text(&*panic);
+                log::error!(target: "tractor::dialog", "{} panicked: {text}", half.path());
+                EndpointEnd::Failed(Box::new(ErrorMsg::new(own.clone(), "Panic", text)))
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Invoked {
+    fn drop(&mut self) {
+        if let Some(half) = self.half.take() {
+            let cause = CancelCause::new(CancelKind::Shutdown);
+            half.endpoint_dropped(to_dialog(&cause, half.conn().own()));
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).into(),
+        (_, Some(text)) => text.clone(),
+        _ => "a panic with a value that is no text".into(),
+    }
+}

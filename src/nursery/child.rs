@@ -1,0 +1,296 @@
+use std::cell::{OnceCell, RefCell};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use rustix::process::Signal;
+use tractor_runtime::sync::Event;
+use tractor_runtime::{CancelCause, Cancelled, Error, Outcome, Result, move_on_after, shield};
+
+use crate::actor::{Actor, Connection};
+use crate::error::{self, ActorDied, SpawnError, SpawnFailure};
+use crate::portal::Portal;
+use crate::spawn::{Exit, Process, SpawnOptions, own_aid};
+use crate::transport::{Link, LinkError, LinkReader, Received};
+use crate::wire::{Aid, Limits, Message, SpawnSpec, Uid};
+
+/// How long after one sign of a child's end (its exit, or the end of its channel) the other is
+/// waited for.
+const OTHER_SIGN: Duration = Duration::from_millis(250);
+
+/// One child actor, as its nursery sees it.
+pub(super) struct Child {
+    actor: Rc<Actor>,
+    uid: Uid,
+    process: Rc<Process>,
+    options: SpawnOptions,
+    /// What came of the start, when `booted` is set.
+    start: RefCell<Option<Result<Portal>>>,
+    booted: Event,
+    conn: OnceCell<Rc<Connection>>,
+    /// Set when the child was asked to end.
+    asked: Event,
+}
+
+/// Why a child is not to go on as it does.
+enum Turn {
+    Exited(Exit),
+    /// Its channel has ended.
+    Silent,
+    Asked,
+    Cancelled(Cancelled),
+}
+
+impl Child {
+    pub(super) fn new(
+        actor: &Rc<Actor>,
+        uid: Uid,
+        process: Process,
+        options: SpawnOptions,
+    ) -> Rc<Self> {
+        let process = Rc::new(process);
+        actor.adopt(&process);
+        Rc::new(Self {
+            actor: actor.clone(),
+            uid,
+            process,
+            options,
+            start: RefCell::default(),
+            booted: Event::new(),
+            conn: OnceCell::new(),
+            asked: Event::new(),
+        })
+    }
+
+    pub(super) fn uid(&self) -> &Uid {
+        &self.uid
+    }
+
+    /// Set when it is known what came of the start.
+    pub(super) fn booted(&self) -> &Event {
+        &self.booted
+    }
+
+    /// What came of the start. To be asked once.
+    pub(super) fn portal(&self) -> Result<Portal> {
+        let start = self.start.take();
+        start.expect("it is known when the child has booted, and asked for once")
+    }
+
+    /// Asks the child to end.
+    pub(super) fn ask(&self, cause: &CancelCause) {
+        if let Some(conn) = self.conn.get() {
+            conn.request_cancel_actor(cause);
+        }
+        self.asked.set();
+    }
+
+    /// Sees the child through its life. When this is done, the process is gone.
+    pub(super) async fn supervise(self: Rc<Self>, channel: UnixStream) -> Result<()> {
+        // What this child's own children hear when this process lost its parent.
+        let _adopted = self.actor.watchdog().adopt(&channel)?;
+        let boot = self.boot(channel);
+        let conn = match move_on_after(self.options.handshake_limit, boot).await {
+            Ok(Outcome::Completed(Ok(conn))) => conn,
+            Ok(Outcome::Completed(Err(failure))) => return self.not_started(failure).await,
+            Ok(Outcome::Cancelled(_)) => {
+                let limit = self.options.handshake_limit;
+                return self.not_started(SpawnFailure::TimedOut(limit)).await;
+            }
+            Err(error) => {
+                self.kill().await;
+                self.started(Err(error.clone()));
+                return Err(error);
+            }
+        };
+        let _ = self.conn.set(conn.clone());
+        let child = Rc::downgrade(&self);
+        let asked: Rc<dyn Fn()> = Rc::new(move || {
+            if let Some(child) = child.upgrade() {
+                child.asked.set();
+            }
+        });
+        self.started(Ok(Portal::new(conn.clone(), Some(asked))));
+        let result = self.live(&conn).await;
+        log::debug!(target: "tractor::spawn", "{} is gone", self.uid);
+        result
+    }
+
+    async fn live(&self, conn: &Rc<Connection>) -> Result<()> {
+        let turn = self.turn(conn).await;
+        let exit = match &turn {
+            Turn::Exited(exit) => *exit,
+            Turn::Silent => {
+                // It may be about to exit. A child that cannot be talked to is of no use.
+                match self.exit_within(OTHER_SIGN).await {
+                    Some(exit) => exit,
+                    None => self.end_by_force().await,
+                }
+            }
+            Turn::Asked => self.end().await,
+            Turn::Cancelled(cancelled) => {
+                conn.request_cancel_actor(cancelled.cause());
+                self.end().await
+            }
+        };
+        // What it said last is heard before the connection is given up.
+        let heard = async { Ok(conn.read_ended().wait().await?) };
+        let _ = shield(move_on_after(OTHER_SIGN, heard)).await;
+        conn.lose(Some(exit));
+        match turn {
+            Turn::Cancelled(cancelled) => Err(cancelled.into()),
+            _ if self.asked.is_set() => Ok(()),
+            _ => Err(ActorDied {
+                uid: self.uid.clone(),
+                status: exit,
+            }
+            .into()),
+        }
+    }
+
+    /// Waits until something happens to the child.
+    async fn turn(&self, conn: &Connection) -> Turn {
+        let exited = async {
+            match self.process.wait().await {
+                Ok(exit) => Turn::Exited(exit),
+                Err(cancelled) => Turn::Cancelled(cancelled),
+            }
+        };
+        let asked = async {
+            match self.asked.wait().await {
+                Ok(()) => Turn::Asked,
+                Err(cancelled) => Turn::Cancelled(cancelled),
+            }
+        };
+        let silent = async {
+            match conn.read_ended().wait().await {
+                Ok(()) => Turn::Silent,
+                Err(cancelled) => Turn::Cancelled(cancelled),
+            }
+        };
+        or(exited, or(asked, silent)).await
+    }
+
+    /// Waits for the end of a child that was asked to, and brings it about if it does not come.
+    async fn end(&self) -> Exit {
+        match self.exit_within(self.options.grace).await {
+            Some(exit) => exit,
+            None => self.end_by_force().await,
+        }
+    }
+
+    async fn end_by_force(&self) -> Exit {
+        log::info!(target: "tractor::spawn", "{} does not end: SIGTERM", self.uid);
+        self.process.signal(Signal::TERM);
+        // One that is stopped would not notice.
+        self.process.signal(Signal::CONT);
+        match self.exit_within(self.options.term_grace).await {
+            Some(exit) => exit,
+            None => {
+                log::warn!(target: "tractor::spawn", "{} does not end: SIGKILL", self.uid);
+                self.kill().await
+            }
+        }
+    }
+
+    async fn kill(&self) -> Exit {
+        self.process.signal(Signal::KILL);
+        loop {
+            if let Ok(exit) = shield(self.process.wait()).await {
+                return exit;
+            }
+        }
+    }
+
+    async fn exit_within(&self, limit: Duration) -> Option<Exit> {
+        let exit = async { Ok(self.process.wait().await?) };
+        let exit = shield(move_on_after(limit, exit)).await;
+        exit.ok().and_then(Outcome::completed)
+    }
+
+    async fn not_started(&self, failure: SpawnFailure) -> Result<()> {
+        self.kill().await;
+        let error = SpawnError {
+            name: self.uid.name().into(),
+            program: self.options.program_text(),
+            failure,
+        };
+        log::info!(target: "tractor::spawn", "{error}");
+        // It is told to who wanted the actor, and fails nobody else.
+        self.started(Err(error.into()));
+        Ok(())
+    }
+
+    fn started(&self, start: Result<Portal>) {
+        *self.start.borrow_mut() = Some(start);
+        self.booted.set();
+    }
+
+    /// Tells the child who it is, and hears that it is there.
+    async fn boot(
+        &self,
+        channel: UnixStream,
+    ) -> Result<std::result::Result<Rc<Connection>, SpawnFailure>> {
+        let link = Link::new(channel, Limits::default())?;
+        let mut reader = link.reader();
+        link.send(&Message::Aid(Box::new(own_aid(self.actor.uid()))))?;
+        link.send(&Message::SpawnSpec(Box::new(self.spec())))?;
+        // What writing fails with is seen by the reader.
+        let written = async { link.write_loop().await.map(|_| ()) };
+        or(link.flushed(), written).await?;
+        let aid = match self.answer(&mut reader).await? {
+            Ok(aid) => aid,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let conn = Connection::new(&self.actor, &aid, link);
+        let services = self.actor.services();
+        let task = conn.clone().read(reader);
+        services.start_soon(async { Ok(task.await?) })?;
+        let task = conn.clone().write();
+        services.start_soon(async { Ok(task.await?) })?;
+        Ok(Ok(conn))
+    }
+
+    /// The first message of the child, or why there is none.
+    async fn answer(
+        &self,
+        reader: &mut LinkReader,
+    ) -> Result<std::result::Result<Aid, SpawnFailure>> {
+        let received = or(async { Ok(Some(reader.next().await?)) }, async {
+            self.process.wait().await?;
+            Ok::<_, Error>(None)
+        });
+        let received = match received.await? {
+            Some(received) => received,
+            // What it said before it exited is still there.
+            None => match move_on_after(OTHER_SIGN, async { Ok(reader.next().await?) }).await? {
+                Outcome::Completed(received) => received,
+                Outcome::Cancelled(_) => Received::Ended,
+            },
+        };
+        Ok(Err(match received {
+            Received::Message(Message::Aid(aid)) if aid.uid == self.uid => return Ok(Ok(*aid)),
+            Received::Message(Message::Aid(aid)) => {
+                SpawnFailure::Protocol(format!("it says that it is {}", aid.uid))
+            }
+            Received::Message(Message::Error(msg)) => SpawnFailure::Boot(error::remote(*msg)),
+            Received::Message(message) => {
+                SpawnFailure::Protocol(format!("it sent {} first", message.name()))
+            }
+            Received::Broken(LinkError::Wire(error)) => SpawnFailure::Protocol(error.to_string()),
+            Received::Broken(_) | Received::Ended => {
+                SpawnFailure::Exited(self.process.wait().await?)
+            }
+        }))
+    }
+
+    fn spec(&self) -> SpawnSpec {
+        let mut spec = SpawnSpec::new(self.uid.clone());
+        spec.enable_modules = self.options.enabled_on_the_wire(&self.actor);
+        spec.loglevel = self.options.log_level.map(|level| level.to_string());
+        let grace = self.options.orphan_grace.as_millis();
+        spec.grace_ms = Some(u64::try_from(grace).unwrap_or(u64::MAX));
+        spec
+    }
+}

@@ -1,0 +1,175 @@
+//! Calling into another actor.
+
+use std::any::type_name;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tractor_runtime::{CancelCause, CancelKind, move_on_after, shield};
+
+use crate::actor::Connection;
+use crate::context::{Caller, Context, call, open};
+use crate::endpoint::{Dialog, Path, encode_args};
+use crate::error::{InvalidPath, MsgTypeError, Result};
+use crate::wire::{Payload, Uid};
+
+/// How long [`Portal::cancel_actor`] waits for the answer.
+const ACK_BOUND: Duration = Duration::from_millis(500);
+
+/// A way into another actor: calls its endpoints, and cancels it.
+///
+/// Cloning is cheap, and any number of tasks may use it at once. Dropping it changes nothing.
+#[derive(Clone)]
+pub struct Portal {
+    conn: Rc<Connection>,
+    /// Told when the actor was asked to end, if it is a child of this one.
+    asked: Option<Rc<dyn Fn()>>,
+}
+
+impl Portal {
+    pub(crate) fn new(conn: Rc<Connection>, asked: Option<Rc<dyn Fn()>>) -> Self {
+        Self { conn, asked }
+    }
+
+    /// The actor at the other end.
+    pub fn uid(&self) -> &Uid {
+        self.conn.peer()
+    }
+
+    /// Whether the connection is up.
+    pub fn is_connected(&self) -> bool {
+        self.conn.is_up()
+    }
+
+    /// Calls a plain endpoint and waits for its result. A checkpoint.
+    ///
+    /// If this is cancelled, or dropped, the endpoint is cancelled; cancelled, it waits for the
+    /// answer, at most 616 ms.
+    ///
+    /// # Errors
+    ///
+    /// What the endpoint failed with, as a [`RemoteActorError`](crate::RemoteActorError);
+    /// [`ModuleNotExposed`](crate::ModuleNotExposed), [`EndpointNotFound`](crate::EndpointNotFound) and
+    /// [`MsgTypeError`] if it was not run; [`ContextCancelled`](crate::ContextCancelled) if the
+    /// actor was cancelled; [`PeerLost`](crate::PeerLost); and cancellation.
+    pub async fn run<F, A, R>(&self, endpoint: F, args: A) -> Result<R>
+    where
+        F: AsyncFn(A) -> Result<R> + Copy + 'static,
+        A: Serialize,
+        R: DeserializeOwned,
+    {
+        let path = self.path_of(&endpoint);
+        let kwargs = arguments(&path, &args)?;
+        call(&self.conn, path, kwargs).await
+    }
+
+    /// Calls a plain endpoint by its name, `namespace:function`, for what is no function of this
+    /// program: see [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPath`] for another name, and those of [`run`](Self::run).
+    pub async fn run_named<A, R>(&self, name: &str, args: A) -> Result<R>
+    where
+        A: Serialize,
+        R: DeserializeOwned,
+    {
+        let path = named(name)?;
+        let kwargs = arguments(&path, &args)?;
+        call(&self.conn, path, kwargs).await
+    }
+
+    /// Opens a context with an endpoint, and runs `body` with this side of it and the value that
+    /// the endpoint handed over. A checkpoint.
+    ///
+    /// When the body has returned, this waits for the endpoint to end too. The two are one scope:
+    /// if the endpoint fails or the connection is lost, the body is cancelled; if the body fails
+    /// or is cancelled, the endpoint is, and its answer is waited for, at most 616 ms.
+    ///
+    /// # Errors
+    ///
+    /// The body's; what the endpoint failed with, and both as a group if both failed; those of
+    /// [`run`](Self::run). A cancellation that the body asked for through its context is none; if
+    /// another task asked, the body is cut short and its cancellation comes out.
+    pub async fn open_context<F, D, A, R, T>(
+        &self,
+        endpoint: F,
+        args: A,
+        body: impl AsyncFnOnce(&Context<D, Caller<R>>, D::Started) -> Result<T>,
+    ) -> Result<T>
+    where
+        F: AsyncFn(&mut Context<D>, A) -> Result<R> + Copy + 'static,
+        D: Dialog,
+        A: Serialize,
+        R: DeserializeOwned,
+    {
+        let path = self.path_of(&endpoint);
+        let kwargs = arguments(&path, &args)?;
+        open(&self.conn, path, kwargs, body).await
+    }
+
+    /// Opens a context with an endpoint by its name, `namespace:function`: see
+    /// [`open_context`](Self::open_context).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPath`] for another name, and those of [`open_context`](Self::open_context).
+    pub async fn open_context_named<D, A, R, T>(
+        &self,
+        name: &str,
+        args: A,
+        body: impl AsyncFnOnce(&Context<D, Caller<R>>, D::Started) -> Result<T>,
+    ) -> Result<T>
+    where
+        D: Dialog,
+        A: Serialize,
+        R: DeserializeOwned,
+    {
+        let path = named(name)?;
+        let kwargs = arguments(&path, &args)?;
+        open(&self.conn, path, kwargs, body).await
+    }
+
+    /// Asks the actor to cancel everything it does and end. True if it said that it will, within
+    /// 500 ms; shielded.
+    ///
+    /// A child that does not end in its grace is ended by force, by its nursery.
+    #[track_caller]
+    pub fn cancel_actor(&self) -> impl Future<Output = bool> {
+        let cause = CancelCause::new(CancelKind::Requested);
+        async move {
+            let ack = self.conn.request_cancel_actor(&cause);
+            if let Some(asked) = &self.asked {
+                asked();
+            }
+            let answered = move_on_after(ACK_BOUND, async { Ok(ack.event.wait().await?) });
+            let _ = shield(answered).await;
+            ack.accepted.get()
+        }
+    }
+
+    fn path_of<F>(&self, _endpoint: &F) -> Path {
+        let function = type_name::<F>();
+        match self.conn.actor() {
+            Some(actor) => actor.table().path_of(function),
+            None => Path::of_function(function),
+        }
+    }
+}
+
+fn named(name: &str) -> Result<Path> {
+    Path::of_name(name).ok_or_else(|| InvalidPath { name: name.into() }.into())
+}
+
+fn arguments<A: Serialize>(path: &Path, args: &A) -> Result<Payload> {
+    encode_args(args)
+        .map_err(|error| MsgTypeError::new(format!("the arguments of {path}"), error).into())
+}
+
+impl fmt::Debug for Portal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Portal({})", self.uid())
+    }
+}

@@ -1,0 +1,151 @@
+//! The way in: a root actor on this thread.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use tractor_runtime::{CancelCause, CancelKind};
+
+use crate::actor::{Actor, Enabled, host};
+use crate::endpoint::Table;
+use crate::error::{Error, Result};
+use crate::signals::{Stop, Taken};
+use crate::spawn::{Watchdog, enter_if_actor};
+use crate::wire::Uid;
+
+/// Runs `main` as the root actor of a tree, on this thread, until it is done.
+///
+/// In a process that was started as an actor this serves that actor instead, and ends the
+/// process with it: `main` is not called.
+///
+/// The first SIGINT, SIGTERM or SIGHUP cancels `main`, with the cause
+/// [`CancelKind::Signal`]; another one kills the children that are still there. What the
+/// error means for the exit status of the program tells [`exit_code`].
+///
+/// # Errors
+///
+/// Those of `main`; [`BootError`](crate::BootError) if two endpoints have one name.
+///
+/// # Panics
+///
+/// Inside of another `run` on the same thread, and when `main` panics.
+#[track_caller]
+pub fn run<T>(main: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+    RunOptions::new().run(main)
+}
+
+/// What [`run`] does besides running `main`.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    name: String,
+    signals: Vec<Stop>,
+}
+
+impl RunOptions {
+    /// The name `root`, and all three signals.
+    pub fn new() -> Self {
+        Self {
+            name: "root".into(),
+            signals: Stop::ALL.into(),
+        }
+    }
+
+    /// The name of the actor.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Whether SIGINT cancels `main`.
+    #[must_use]
+    pub fn sigint(self, take: bool) -> Self {
+        self.signal(Stop::Interrupt, take)
+    }
+
+    /// Whether SIGTERM cancels `main`.
+    #[must_use]
+    pub fn sigterm(self, take: bool) -> Self {
+        self.signal(Stop::Terminate, take)
+    }
+
+    /// Whether SIGHUP cancels `main`.
+    #[must_use]
+    pub fn sighup(self, take: bool) -> Self {
+        self.signal(Stop::HangUp, take)
+    }
+
+    fn signal(mut self, signal: Stop, take: bool) -> Self {
+        self.signals.retain(|other| *other != signal);
+        if take {
+            self.signals.push(signal);
+        }
+        self
+    }
+
+    /// See [`run`](fn@run).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](fn@run).
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](fn@run) does.
+    #[track_caller]
+    pub fn run<T>(self, main: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+        enter_if_actor();
+        let table = Table::new()?;
+        let uid = Uid::fresh(self.name);
+        let actor = Actor::new(uid, table, Enabled::default(), Watchdog::default());
+        let signals = self.signals;
+        tractor_runtime::run(async || {
+            host(actor, async |actor| {
+                take_signals(actor, &signals)?;
+                main().await
+            })
+            .await
+        })
+    }
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The exit status that a program is to have after [`run`] gave this error: 128 and the number
+/// of the signal that cancelled it (130 for SIGINT), and 1 for anything else.
+pub fn exit_code(error: &Error) -> u8 {
+    let cause = error.cancelled().map(|cancelled| cancelled.cause());
+    let signal = cause
+        .filter(|cause| cause.kind() == CancelKind::Signal)
+        .and_then(CancelCause::reason);
+    let signal = signal.and_then(|name| Stop::ALL.into_iter().find(|stop| stop.name() == name));
+    signal.map_or(1, |stop| 128 + stop.number() as u8)
+}
+
+/// Cancels the actor at the first signal, and kills its children at every further one.
+fn take_signals(actor: &Rc<Actor>, signals: &[Stop]) -> Result<()> {
+    let first = Rc::new(Cell::new(true));
+    for &stop in signals {
+        let Some(taken) = Taken::new(stop)? else {
+            continue;
+        };
+        let first = first.clone();
+        let services = actor.services();
+        let actor = actor.clone();
+        services.start_soon::<()>(async move {
+            loop {
+                taken.pressed().await?;
+                log::info!(target: "tractor::actor", "{}", stop.name());
+                if first.replace(false) {
+                    actor.cancel(CancelCause::new(CancelKind::Signal).with_reason(stop.name()));
+                } else {
+                    actor.kill_children();
+                }
+            }
+        })?;
+    }
+    Ok(())
+}

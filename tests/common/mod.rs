@@ -1,0 +1,118 @@
+//! What tests that start processes share.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+use std::{fs, process, thread};
+
+use tractor::{Result, SpawnOptions};
+
+/// A test that takes longer hangs.
+pub(crate) const HANG: Duration = Duration::from_secs(30);
+
+/// The variable by which the processes of one test are found.
+pub(crate) const MARKER: &str = "TRACTOR_TEST_MARKER";
+
+/// Runs a test's tree, and looks afterwards that nothing of it is left. The options given to it
+/// mark every process that they start.
+pub(crate) fn tree<T>(main: impl AsyncFnOnce(SpawnOptions) -> Result<T>) -> Result<T> {
+    let marker = Marker::new();
+    let options = SpawnOptions::new().env(MARKER, marker.text());
+    let _guard = HangGuard::new();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        tractor::run(async || main(options).await)
+    }));
+    let left = marker.processes();
+    assert!(left.is_empty(), "left behind: {left:?}");
+    result.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Ends the test program if a test takes too long, so that the runner says which it was.
+pub(crate) struct HangGuard {
+    _done: std::sync::mpsc::Sender<()>,
+}
+
+impl HangGuard {
+    pub(crate) fn new() -> Self {
+        let name = thread::current().name().unwrap_or("a test").to_owned();
+        let (done, waited) = channel::<()>();
+        thread::spawn(move || {
+            if waited.recv_timeout(HANG) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("{name} hangs");
+                process::abort();
+            }
+        });
+        Self { _done: done }
+    }
+}
+
+/// A text that is in the environment of the processes of one test, and of no others.
+pub(crate) struct Marker(String);
+
+impl Marker {
+    pub(crate) fn new() -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(format!("{}-{next}", process::id()))
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The processes that run with this marker, this one excepted.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let entry = format!("{MARKER}={}", self.0);
+        let processes = fs::read_dir("/proc").expect("there is /proc");
+        let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|&pid| pid != process::id() && !is_zombie(pid) && has(pid, &entry))
+            .collect()
+    }
+
+    /// Waits until none is left; panics if that takes longer than promised.
+    pub(crate) fn gone_within(&self, limit: Duration) {
+        let start = Instant::now();
+        loop {
+            let left = self.processes();
+            if left.is_empty() {
+                return;
+            }
+            assert!(start.elapsed() < limit, "left behind: {left:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until there are so many.
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<u32> {
+        let start = Instant::now();
+        loop {
+            let found = self.processes();
+            if found.len() == count {
+                return found;
+            }
+            assert!(
+                start.elapsed() < HANG,
+                "{count} wanted, there are {found:?}"
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn has(pid: u32, entry: &str) -> bool {
+    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environ
+        .split(|&byte| byte == 0)
+        .any(|other| other == entry.as_bytes())
+}
+
+fn is_zombie(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit(')')
+        .next()
+        .and_then(|rest| rest.split_whitespace().next());
+    state == Some("Z")
+}
