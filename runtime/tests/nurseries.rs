@@ -9,8 +9,9 @@ use common::{Boom, Log, booms, trial};
 use tractor_runtime::testing::wait_all_tasks_blocked;
 use tractor_runtime::time::{now, sleep, sleep_forever};
 use tractor_runtime::{
-    CancelCause, CancelKind, CancelScope, ChildCancelled, Error, NurseryClosed, NurseryHandle,
-    NurseryOptions, checkpoint, move_on_after, nursery, shield,
+    CancelCause, CancelKind, CancelScope, ChildCancelled, EffectiveDeadline, Error, NurseryClosed,
+    NurseryHandle, NurseryOptions, checkpoint, current_effective_deadline, move_on_after, nursery,
+    shield,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -93,6 +94,52 @@ fn nested_nurseries_close_from_the_inside_out() {
         .unwrap_err();
         assert_eq!(booms(&error), ["K"]);
         assert!(closed(&outer_handle) && closed(&inner_handle));
+        Ok(())
+    });
+}
+
+// core/test_run.py::test_task_tree_introspection#c
+#[test]
+fn each_task_is_where_the_tree_says() {
+    trial(async || {
+        let start = now();
+        let sees = |seconds: u32| {
+            assert_eq!(
+                current_effective_deadline(),
+                EffectiveDeadline::At(start + seconds * SECOND)
+            );
+        };
+        let within = |seconds: u32| {
+            NurseryOptions::new().scope(CancelScope::new().timeout(seconds * SECOND))
+        };
+        within(9)
+            .run(async |outer| {
+                let child = outer.start_soon(async {
+                    within(7)
+                        .run(async |inner| {
+                            let grandchild = inner.start_soon(async {
+                                sees(7);
+                                wait_all_tasks_blocked().await?;
+                                sees(7);
+                                Ok(())
+                            });
+                            sees(7);
+                            assert!(!grandchild.is_finished());
+                            grandchild.await
+                        })
+                        .await?;
+                    sees(9);
+                    Ok(())
+                });
+                outer.start_soon(async {
+                    sees(9);
+                    Ok(())
+                });
+                sees(9);
+                child.await
+            })
+            .await?;
+        assert_eq!(current_effective_deadline(), EffectiveDeadline::None);
         Ok(())
     });
 }
@@ -435,6 +482,23 @@ fn one_child_cancelled_alone() {
             sibling.await
         })
         .await
+    });
+}
+
+#[test]
+fn one_who_is_cancelled_together_with_the_child_does_not_fail_of_it() {
+    trial(async || {
+        let outcome = move_on_after(
+            SECOND,
+            nursery(async |n| {
+                let child = n.start_soon(async { Ok(sleep_forever().await?) });
+                n.start_soon(child);
+                Ok(())
+            }),
+        )
+        .await?;
+        assert!(outcome.timed_out());
+        Ok(())
     });
 }
 

@@ -21,7 +21,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::cause::{CancelCause, CancelKind, Cancelled};
 use crate::error::{Error, Result};
-use crate::executor::{Core, Leaf};
+use crate::executor::{Core, Here, Leaf, current};
 use crate::scope::tree::NodeId;
 
 use super::future::Nursery;
@@ -225,8 +225,8 @@ impl<T, F> Joinable<T> for Task<F, T> {
 ///
 /// The child's own error (shared with the nursery, which fails of it all the same);
 /// [`ChildCancelled`] if the child was cancelled; [`ChildPanicked`];
-/// [`NurseryClosed`] if it could not be started; and [`Cancelled`] if it is
-/// the waiting itself that was cancelled.
+/// [`NurseryClosed`] if it could not be started; and [`Cancelled`] if it is the waiting itself that
+/// was cancelled, alone or together with the child.
 pub struct TaskHandle<'scope, T> {
     task: Rc<dyn Joinable<T> + 'scope>,
     /// Where the child is; nowhere if it was refused.
@@ -305,7 +305,14 @@ impl<T> Future for TaskHandle<'_, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let Self { task, leaf, .. } = self.get_mut();
-        leaf.poll(cx, |cx| task.poll_end(cx)).map(|result| result?)
+        let polled = leaf.poll(cx, |cx| task.poll_end(cx));
+        polled.map(|result| match result? {
+            // Whoever is cancelled together with the child is told that, and does not fail of it.
+            Err(error) if Here::is_cancelled() && error.is::<ChildCancelled>() => {
+                Err(current().cancelled_here().into())
+            }
+            result => result,
+        })
     }
 }
 
