@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use common::{Log, NoteDrop, foreign_wait, trial, trial_in_real_time};
+use common::{Boom, Log, NoteDrop, foreign_wait, trial, trial_in_real_time};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tractor_runtime::testing::wait_all_tasks_blocked;
@@ -262,6 +262,30 @@ fn channel_of_another_crate_between_threads() {
         thread.join().unwrap();
         assert_eq!(sum, 4950);
         Ok(())
+    });
+}
+
+// core/test_run.py::test_reschedule
+#[test]
+fn tasks_wake_each_other_with_a_value_and_with_an_error() {
+    trial(async || {
+        let (send_value, value) = futures::channel::oneshot::channel::<Result<u32, Boom>>();
+        let (send_error, error) = futures::channel::oneshot::channel::<Result<u32, Boom>>();
+        nursery(async |n| {
+            n.start_soon(async {
+                assert_eq!(value.await?, Ok(5));
+                assert_eq!(send_error.send(Err(Boom("V"))), Ok(()));
+                Ok(())
+            });
+            n.start_soon(async {
+                wait_all_tasks_blocked().await?;
+                assert_eq!(send_value.send(Ok(5)), Ok(()));
+                assert_eq!(error.await?, Err(Boom("V")));
+                Ok(())
+            });
+            Ok(())
+        })
+        .await
     });
 }
 
