@@ -1,5 +1,5 @@
 //! Where the code that runs is: the scope and the task that poll it. Kept in plain thread-local
-//! cells, so that an operation that need not wait costs a load and a branch.
+//! cells, so that an operation that need not wait costs a few loads and stores.
 
 use std::cell::Cell;
 use std::task::Waker;
@@ -8,17 +8,30 @@ use super::waker::Key;
 use super::{DELIVERIES_PER_POLL, OPERATIONS_PER_POLL, PATIENCE_PER_DELIVERY};
 use crate::scope::tree::NodeId;
 
-/// The position of the code that runs.
+pub(crate) struct Here {
+    node: Cell<NodeId>,
+    /// The task that polls: its own wakers carry this key.
+    task: Cell<Option<Key>>,
+    /// Whether the scope is effectively cancelled.
+    cancelled: Cell<bool>,
+    /// How many operations the task may do at once before one yields.
+    operations: Cell<u32>,
+    /// What this poll of the task may still spend on operations begun when cancelled.
+    patience: Cell<u32>,
+    /// Counts the changes of flags anywhere in the tree: a place that is restored after one must
+    /// look again whether it is cancelled.
+    changes: Cell<u64>,
+    cancel_points: Cell<u64>,
+    schedule_points: Cell<u64>,
+}
+
+/// What is put aside while another task is polled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    pub(crate) node: NodeId,
-    /// The task that polls: its own wakers carry this key.
-    pub(crate) task: Option<Key>,
-    /// Whether the scope is effectively cancelled.
-    pub(crate) cancelled: bool,
-    /// How many operations may succeed at once before one yields.
+    node: NodeId,
+    task: Option<Key>,
+    cancelled: bool,
     operations: u32,
-    /// What this poll of this task may still spend on operations begun when cancelled.
     patience: u32,
 }
 
@@ -32,19 +45,14 @@ impl Place {
     };
 }
 
-pub(crate) struct Here {
-    place: Cell<Place>,
-    /// Counts the changes of flags anywhere in the tree: a place that is restored after one must
-    /// look again whether it is cancelled.
-    changes: Cell<u64>,
-    cancel_points: Cell<u64>,
-    schedule_points: Cell<u64>,
-}
-
 thread_local! {
     static HERE: Here = const {
         Here {
-            place: Cell::new(Place::NOWHERE),
+            node: Cell::new(Place::NOWHERE.node),
+            task: Cell::new(Place::NOWHERE.task),
+            cancelled: Cell::new(Place::NOWHERE.cancelled),
+            operations: Cell::new(Place::NOWHERE.operations),
+            patience: Cell::new(Place::NOWHERE.patience),
             changes: Cell::new(0),
             cancel_points: Cell::new(0),
             schedule_points: Cell::new(0),
@@ -52,77 +60,92 @@ thread_local! {
     };
 }
 
-/// Goes back to the place before when dropped.
-pub(crate) struct Visit {
+/// The visit of a task-like frame. Goes back to the place before when dropped.
+pub(crate) struct TaskVisit {
     before: Place,
-    same_task: bool,
     changes: u64,
 }
 
-impl Drop for Visit {
+impl Drop for TaskVisit {
+    #[inline]
     fn drop(&mut self) {
-        let mut before = self.before;
-        if self.same_task {
-            let place = HERE.with(|here| here.place.get());
-            before.operations = place.operations;
-            before.patience = place.patience;
-        }
-        Here::restore(before);
-        if Here::changes() != self.changes
-            && let Some(core) = super::try_current()
-        {
-            core.refresh_here();
-        }
+        Here::restore(self.before);
+        Here::look_again(self.changes);
+    }
+}
+
+/// The visit of a scope in the same task. Goes back to the scope before when dropped.
+pub(crate) struct ScopeVisit {
+    node: NodeId,
+    cancelled: bool,
+    changes: u64,
+}
+
+impl Drop for ScopeVisit {
+    #[inline]
+    fn drop(&mut self) {
+        HERE.with(|here| {
+            here.node.set(self.node);
+            here.cancelled.set(self.cancelled);
+        });
+        Here::look_again(self.changes);
     }
 }
 
 impl Here {
-    /// Goes into a task-like frame: with a share of operations of its own.
-    pub(crate) fn visit_task(node: NodeId, task: Key, cancelled: bool) -> Visit {
-        let place = Place {
+    /// Goes into a task-like frame: with shares of its own.
+    #[inline]
+    pub(crate) fn visit_task(node: NodeId, task: Key, cancelled: bool) -> TaskVisit {
+        let before = Self::replace(Place {
             node,
             task: Some(task),
             cancelled,
             ..Place::NOWHERE
-        };
-        Visit {
-            before: Self::replace(place),
-            same_task: false,
+        });
+        TaskVisit {
+            before,
             changes: Self::changes(),
         }
     }
 
     /// Goes into a scope of the same task.
-    pub(crate) fn visit_scope(node: NodeId, cancelled: bool) -> Visit {
-        HERE.with(|here| {
-            let before = here.place.get();
-            here.place.set(Place {
-                node,
-                cancelled,
-                ..before
-            });
-            Visit {
-                before,
-                same_task: true,
-                changes: here.changes.get(),
-            }
+    #[inline]
+    pub(crate) fn visit_scope(node: NodeId, cancelled: bool) -> ScopeVisit {
+        HERE.with(|here| ScopeVisit {
+            node: here.node.replace(node),
+            cancelled: here.cancelled.replace(cancelled),
+            changes: here.changes.get(),
         })
     }
 
+    #[inline]
     pub(crate) fn replace(place: Place) -> Place {
-        HERE.with(|here| here.place.replace(place))
+        HERE.with(|here| Place {
+            node: here.node.replace(place.node),
+            task: here.task.replace(place.task),
+            cancelled: here.cancelled.replace(place.cancelled),
+            operations: here.operations.replace(place.operations),
+            patience: here.patience.replace(place.patience),
+        })
     }
 
+    #[inline]
     pub(crate) fn restore(place: Place) {
-        HERE.with(|here| here.place.set(place));
+        Self::replace(place);
     }
 
+    #[inline]
     pub(crate) fn node() -> NodeId {
-        HERE.with(|here| here.place.get().node)
+        HERE.with(|here| here.node.get())
     }
 
-    pub(crate) fn changes() -> u64 {
-        HERE.with(|here| here.changes.get())
+    #[inline]
+    pub(crate) fn is_cancelled() -> bool {
+        HERE.with(|here| here.cancelled.get())
+    }
+
+    pub(crate) fn set_cancelled(cancelled: bool) {
+        HERE.with(|here| here.cancelled.set(cancelled));
     }
 
     /// Notes that flags in the tree changed.
@@ -130,51 +153,33 @@ impl Here {
         HERE.with(|here| here.changes.set(here.changes.get() + 1));
     }
 
-    pub(crate) fn is_cancelled() -> bool {
-        HERE.with(|here| here.place.get().cancelled)
-    }
-
-    pub(crate) fn set_cancelled(cancelled: bool) {
-        HERE.with(|here| {
-            here.place.set(Place {
-                cancelled,
-                ..here.place.get()
-            });
-        });
-    }
-
     /// Whether `waker` is the one of the task that runs.
+    #[inline]
     pub(crate) fn owns(waker: &Waker) -> bool {
-        HERE.with(|here| match here.place.get().task {
+        HERE.with(|here| match here.task.get() {
             Some(task) => Key::of(waker) == Some(task),
             None => false,
         })
     }
 
     /// Counts a cancel point; whether the scope is cancelled.
+    #[inline]
     pub(crate) fn cancel_point() -> bool {
         HERE.with(|here| {
             here.cancel_points.set(here.cancel_points.get() + 1);
-            here.place.get().cancelled
+            here.cancelled.get()
         })
     }
 
     /// Counts a schedule point and takes an operation from the task's share. False if the
     /// share is used up, and the operation has to yield first.
+    #[inline]
     pub(crate) fn schedule_point() -> bool {
         HERE.with(|here| {
-            let place = here.place.get();
-            let within = place.operations > 0;
             here.schedule_points.set(here.schedule_points.get() + 1);
-            here.place.set(Place {
-                operations: if within {
-                    place.operations - 1
-                } else {
-                    OPERATIONS_PER_POLL
-                },
-                ..place
-            });
-            within
+            let left = here.operations.get().checked_sub(1);
+            here.operations.set(left.unwrap_or(OPERATIONS_PER_POLL));
+            left.is_some()
         })
     }
 
@@ -186,23 +191,39 @@ impl Here {
     /// Whether a scope or nursery may be begun here: always, but for a loop that begins them for
     /// ever in a cancelled scope. What is inside of them answers for itself, so they are counted
     /// too, as a fraction of a delivery.
+    #[inline]
     pub(crate) fn may_begin() -> bool {
         !Self::is_cancelled() || Self::spend(1)
     }
 
-    fn spend(price: u32) -> bool {
-        HERE.with(|here| {
-            let place = here.place.get();
-            let left = place.patience.checked_sub(price);
-            here.place.set(Place {
-                patience: left.unwrap_or(place.patience),
-                ..place
-            });
-            left.is_some()
-        })
-    }
-
     pub(crate) fn counts() -> (u64, u64) {
         HERE.with(|here| (here.cancel_points.get(), here.schedule_points.get()))
+    }
+
+    #[inline]
+    fn changes() -> u64 {
+        HERE.with(|here| here.changes.get())
+    }
+
+    #[inline]
+    fn look_again(changes: u64) {
+        if Self::changes() != changes {
+            Self::refresh();
+        }
+    }
+
+    #[cold]
+    fn refresh() {
+        if let Some(core) = super::try_current() {
+            core.refresh_here();
+        }
+    }
+
+    fn spend(price: u32) -> bool {
+        HERE.with(|here| {
+            let left = here.patience.get().checked_sub(price);
+            here.patience.set(left.unwrap_or(here.patience.get()));
+            left.is_some()
+        })
     }
 }

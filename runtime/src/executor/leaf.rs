@@ -18,6 +18,7 @@ impl Leaf {
     /// yield to others first; then a result that is there beats a cancellation.
     ///
     /// After `Err` the caller undoes what a pending attempt left behind.
+    #[inline]
     pub(crate) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -51,19 +52,25 @@ impl Leaf {
 
     /// The check before a first attempt. Pending if the task has to yield first, or if it was
     /// told so often that it is cancelled that it has to be dropped instead.
+    #[inline]
     pub(crate) fn begin(cx: &mut Context<'_>) -> Poll<Result<(), Cancelled>> {
         if Here::cancel_point() {
-            return if Here::deliver() {
-                Poll::Ready(Err(current().cancelled_here()))
-            } else {
-                Poll::Pending
-            };
+            return Self::deliver();
         }
         if Here::schedule_point() {
             return Poll::Ready(Ok(()));
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    #[cold]
+    fn deliver() -> Poll<Result<(), Cancelled>> {
+        if Here::deliver() {
+            Poll::Ready(Err(current().cancelled_here()))
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Has a waker that is not the task's own called when the scope is cancelled.
@@ -73,10 +80,18 @@ impl Leaf {
 }
 
 /// Registers the waker of `cx` with the current scope, if that is needed and not done yet.
+#[inline]
 pub(crate) fn watch(registered: &mut Option<Foreign>, cx: &Context<'_>) {
-    if Here::owns(cx.waker()) {
+    if !Here::owns(cx.waker()) {
+        register(registered, cx);
+    } else if registered.is_some() {
         *registered = None;
-    } else if !registered
+    }
+}
+
+#[cold]
+fn register(registered: &mut Option<Foreign>, cx: &Context<'_>) {
+    if !registered
         .as_ref()
         .is_some_and(|foreign| foreign.serves(cx.waker()))
         && Here::node() != crate::scope::tree::NodeId::NONE

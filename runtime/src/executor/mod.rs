@@ -80,10 +80,12 @@ thread_local! {
 
 /// The runtime that this code runs in.
 #[track_caller]
+#[inline]
 pub(crate) fn current() -> Rc<Core> {
     try_current().expect("this needs a running tractor runtime: call it inside of `run`")
 }
 
+#[inline]
 pub(crate) fn try_current() -> Option<Rc<Core>> {
     CURRENT
         .try_with(|current| current.borrow().clone())
@@ -196,6 +198,7 @@ impl Core {
         self.registration.mailbox().close();
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
     }
@@ -211,6 +214,7 @@ impl Core {
     }
 
     /// What the clock said when deadlines were last looked at: everything due then has fired.
+    #[inline]
     pub(crate) fn looked_at(&self) -> Instant {
         self.looked_at.get()
     }
@@ -224,12 +228,14 @@ impl Core {
     }
 
     /// Takes one poll from the turn's share. False if it is used up.
+    #[inline]
     pub(crate) fn take_poll(&self) -> bool {
         let left = self.polls_left.get();
         self.polls_left.set(left.saturating_sub(1));
         left > 0
     }
 
+    #[inline]
     pub(crate) fn with_slots<R>(&self, f: impl FnOnce(&mut Slots) -> R) -> R {
         f(&mut self.slots.borrow_mut())
     }
@@ -241,27 +247,32 @@ impl Core {
         }
     }
 
+    #[inline]
     pub(crate) fn wake(&self, key: Key) {
         if let Some(waker) = self.wake_slot(key) {
             waker.wake();
         }
     }
 
+    #[inline]
     fn wake_slot(&self, key: Key) -> Option<Waker> {
         self.slots.borrow_mut().wake(key)
     }
 
     /// Reads the tree.
+    #[inline]
     pub(crate) fn tree<R>(&self, f: impl FnOnce(&Tree<Key, Waker>) -> R) -> R {
         f(&self.tree.borrow())
     }
 
     /// Changes the tree in a way that wakes nobody.
+    #[inline]
     pub(crate) fn tree_mut<R>(&self, f: impl FnOnce(&mut Tree<Key, Waker>) -> R) -> R {
         f(&mut self.tree.borrow_mut())
     }
 
     /// Changes the tree, and then wakes whom it concerns, with nothing borrowed.
+    #[inline]
     pub(crate) fn change<R>(
         &self,
         f: impl FnOnce(&mut Tree<Key, Waker>, &mut Vec<Woken<Key>>) -> R,
@@ -318,10 +329,12 @@ impl Core {
     }
 
     /// The cancellation of the scope where we are.
+    #[inline]
     pub(crate) fn cancelled_here(&self) -> Cancelled {
         self.cancelled_at(Here::node())
     }
 
+    #[inline]
     pub(crate) fn cancelled_at(&self, node: NodeId) -> Cancelled {
         let tree = self.tree.borrow();
         Cancelled::new(tree.cause(node).cloned().unwrap_or_else(|| {
@@ -333,6 +346,7 @@ impl Core {
         }))
     }
 
+    #[inline]
     pub(crate) fn may_drop(&self, node: NodeId) -> MayDrop {
         self.tree.borrow().may_drop(node)
     }
@@ -367,6 +381,7 @@ impl Core {
     }
 
     /// Takes a node out of the tree.
+    #[inline]
     pub(crate) fn remove_node(&self, node: NodeId) {
         let left = self.tree.borrow_mut().remove_childless(node);
         if !left {
@@ -379,6 +394,7 @@ impl Core {
         self.names.borrow_mut().insert(node, name);
     }
 
+    #[inline]
     pub(crate) fn forget_name(&self, node: NodeId) {
         let mut names = self.names.borrow_mut();
         if !names.is_empty() {

@@ -59,6 +59,7 @@ impl Slots {
         }
     }
 
+    #[inline]
     pub(crate) fn insert(&mut self, list: ListId, member: u32) -> Key {
         assert!(
             self.slots.len() < MAX_SLOTS,
@@ -80,6 +81,7 @@ impl Slots {
 
     /// Ends a slot. One that is queued (a task may wake itself in its last poll) keeps its place
     /// until it is popped.
+    #[inline]
     pub(crate) fn remove(&mut self, key: Key) {
         match self.slots.get_mut(key.index() as usize) {
             Some(slot) if slot.generation != key.generation() => {}
@@ -102,6 +104,7 @@ impl Slots {
     }
 
     /// Says who polls the list from now on.
+    #[inline]
     pub(crate) fn set_poller(&mut self, list: ListId, waker: &Waker) -> Option<Waker> {
         let poller = &mut self.lists[list.0 as usize].poller;
         match poller {
@@ -117,6 +120,7 @@ impl Slots {
 
     /// Queues a task, and those that have to poll so that it is reached. A waker that is not of
     /// this runtime is handed out, to be called when nothing is borrowed.
+    #[inline]
     pub(crate) fn wake(&mut self, mut key: Key) -> Option<Waker> {
         loop {
             let slot = self.slots.get_mut(key.index() as usize)?;
@@ -135,6 +139,7 @@ impl Slots {
     }
 
     /// Takes the first ready task of a list: its key, and what the owner calls it.
+    #[inline]
     pub(crate) fn pop(&mut self, list: ListId) -> Option<(Key, u32)> {
         let list = &mut self.lists[list.0 as usize];
         loop {
@@ -151,6 +156,7 @@ impl Slots {
         }
     }
 
+    #[inline]
     pub(crate) fn ready(&self, list: ListId) -> u32 {
         self.lists[list.0 as usize].len
     }
@@ -170,6 +176,7 @@ impl Slots {
         }
     }
 
+    #[inline]
     fn push(&mut self, list: ListId, index: u32) {
         let list = &mut self.lists[list.0 as usize];
         match list.head {

@@ -40,18 +40,22 @@ impl Key {
         Self(packed.expect("the number of an executor is packed as one more"))
     }
 
+    #[inline]
     pub(crate) fn executor(self) -> u16 {
         ((self.0.get() >> (INDEX_BITS + GENERATION_BITS)) as u16).wrapping_sub(1)
     }
 
+    #[inline]
     pub(crate) fn generation(self) -> u32 {
         (self.0.get() >> INDEX_BITS) as u32 & GENERATION_MASK
     }
 
+    #[inline]
     pub(crate) fn index(self) -> u32 {
         self.0.get() as u32 & (MAX_SLOTS as u32 - 1)
     }
 
+    #[inline]
     pub(crate) fn waker(self) -> Waker {
         let data = ptr::without_provenance(self.pack() as usize);
         // SAFETY: the functions of VTABLE uphold the contract of RawWaker for any data, as they
@@ -60,6 +64,7 @@ impl Key {
     }
 
     /// The key in one of our wakers; `None` for anybody else's.
+    #[inline]
     pub(crate) fn of(waker: &Waker) -> Option<Self> {
         if waker.vtable() == &VTABLE {
             Self::unpack(waker.data().addr() as u64)
@@ -68,10 +73,12 @@ impl Key {
         }
     }
 
+    #[inline]
     pub(crate) fn pack(self) -> u64 {
         self.0.get()
     }
 
+    #[inline]
     pub(crate) fn unpack(packed: u64) -> Option<Self> {
         NonZeroU64::new(packed).map(Self)
     }

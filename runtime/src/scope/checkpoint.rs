@@ -25,6 +25,7 @@ pub fn checkpoint() -> Checkpoint {
 /// # Errors
 ///
 /// [`Cancelled`] if it is.
+#[inline]
 pub fn checkpoint_if_cancelled() -> CheckpointIfCancelled {
     CheckpointIfCancelled { _private: () }
 }
@@ -120,6 +121,7 @@ pub struct CheckpointIfCancelled {
 impl Future for CheckpointIfCancelled {
     type Output = Result<(), Cancelled>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Leaf::begin(cx)
     }

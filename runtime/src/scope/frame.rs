@@ -114,6 +114,7 @@ impl Link {
     }
 
     /// Moves the node under the current scope, if that is another one than before.
+    #[inline]
     pub(crate) fn follow(&mut self) {
         let parent = Here::node();
         if parent != self.parent {
@@ -148,6 +149,7 @@ impl Hold {
     }
 
     /// Holds the frames of whoever polls now.
+    #[inline]
     pub(crate) fn follow(&mut self) {
         let node = Here::node();
         if node != self.node {

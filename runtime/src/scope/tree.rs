@@ -113,6 +113,7 @@ impl<K: Copy, W> Tree<K, W> {
         }
     }
 
+    #[inline]
     pub(crate) fn insert(
         &mut self,
         parent: Option<NodeId>,
@@ -164,6 +165,7 @@ impl<K: Copy, W> Tree<K, W> {
     }
 
     /// Takes a node out if nothing is below it, which concerns nobody else.
+    #[inline]
     pub(crate) fn remove_childless(&mut self, id: NodeId) -> bool {
         let Some(index) = self.live(id) else {
             return true;
@@ -321,11 +323,13 @@ impl<K: Copy, W> Tree<K, W> {
         }
     }
 
+    #[inline]
     pub(crate) fn is_effective(&self, id: NodeId) -> bool {
         self.live(id)
             .is_some_and(|index| self.node(index).effective)
     }
 
+    #[inline]
     pub(crate) fn is_cancel_called(&self, id: NodeId) -> bool {
         self.live(id)
             .is_some_and(|index| self.node(index).cancel_called)
@@ -337,6 +341,7 @@ impl<K: Copy, W> Tree<K, W> {
 
     /// Whether the node is cancelled, and nothing outside of it is to be seen cancelled from
     /// it: then it is the one to absorb the cancellation.
+    #[inline]
     pub(crate) fn absorbs(&self, id: NodeId) -> bool {
         self.live(id).is_some_and(|index| {
             let node = self.node(index);
@@ -379,6 +384,7 @@ impl<K: Copy, W> Tree<K, W> {
 
     /// Whether a frame may be dropped that was cancelled when its poll began: it still is, nothing
     /// holds it, and leaves that are not woken by its task had a batch to see the cancellation.
+    #[inline]
     pub(crate) fn may_drop(&self, id: NodeId) -> MayDrop {
         let Some(index) = self.live(id) else {
             return MayDrop::Held;
@@ -428,6 +434,7 @@ impl<K: Copy, W> Tree<K, W> {
         })
     }
 
+    #[inline]
     fn remove_at(&mut self, index: u32) {
         self.unlink(index);
         if let Some(armed) = self.node(index).armed {
@@ -582,6 +589,7 @@ impl<K: Copy, W> Tree<K, W> {
         self.update(index, woken);
     }
 
+    #[inline]
     fn link(&mut self, index: u32, parent: u32) {
         let previous = self
             .nodes
@@ -604,6 +612,7 @@ impl<K: Copy, W> Tree<K, W> {
         }
     }
 
+    #[inline]
     fn unlink(&mut self, index: u32) {
         let node = self.node(index);
         let (parent, previous, next) = (node.parent, node.previous, node.next);
@@ -638,6 +647,7 @@ impl<K: Copy, W> Tree<K, W> {
     }
 
     /// Whether the node counts in this tally of its parent.
+    #[inline]
     fn contributes(&self, index: u32, tally: Tally) -> bool {
         let node = self.node(index);
         node.task.is_none()
@@ -672,15 +682,18 @@ impl<K: Copy, W> Tree<K, W> {
         }
     }
 
+    #[inline]
     fn live(&self, id: NodeId) -> Option<u32> {
         let node = self.nodes.get(id.index as usize)?;
         (node.generation == id.generation).then_some(id.index)
     }
 
+    #[inline]
     fn node(&self, index: u32) -> &Node<K> {
         &self.nodes[index as usize]
     }
 
+    #[inline]
     fn node_mut(&mut self, index: u32) -> &mut Node<K> {
         &mut self.nodes[index as usize]
     }
