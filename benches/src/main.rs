@@ -9,6 +9,7 @@ mod local;
 mod machine;
 mod memory;
 mod stopwatch;
+mod trio;
 mod workload;
 
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ usage: peers local [filter] [--rounds N] [--quick] [--only WHO] [--list]
   filter       run only the workloads whose name contains this
   --rounds N   rounds of each side, alternating (default 15)
   --quick      3 short rounds, to see that everything runs
-  --only WHO   run one side alone (tractor, tokio, smol, moro, futures), to profile it
+  --only WHO   run one side alone (tractor, tokio, smol, moro, futures, trio), to profile it
   --list       print the names of the workloads";
 
 fn main() -> ExitCode {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::stopwatch::Stopwatch;
+use crate::trio;
 
 /// One thing that all sides do, each in its own way.
 pub(crate) struct Workload {
@@ -20,6 +21,8 @@ pub(crate) struct Workload {
 pub(crate) struct Side {
     pub(crate) who: &'static str,
     run: Box<dyn Fn(Stopwatch)>,
+    /// It sits out the rounds after these.
+    at_most: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +61,24 @@ impl Workload {
     }
 
     pub(crate) fn side(mut self, who: &'static str, run: impl Fn(Stopwatch) + 'static) -> Self {
-        let run = Box::new(run);
-        self.sides.push(Side { who, run });
+        self.sides.push(Side {
+            who,
+            run: Box::new(run),
+            at_most: usize::MAX,
+        });
+        self
+    }
+
+    /// What newcomers know, where it is installed: `workload` of `trio_side.py`. It runs in a
+    /// process of its own and takes long, so it is only asked in a few rounds.
+    pub(crate) fn trio(mut self, workload: &'static str, count: usize) -> Self {
+        if trio::is_installed() {
+            self.sides.push(Side {
+                who: "trio",
+                run: Box::new(move |watch| trio::measure(&watch, workload, count)),
+                at_most: 2,
+            });
+        }
         self
     }
 
@@ -80,6 +99,9 @@ impl Workload {
         for round in 0..effort.rounds {
             for turn in 0..self.sides.len() {
                 let index = (round + turn) % self.sides.len();
+                if round >= self.sides[index].at_most {
+                    continue;
+                }
                 let watch = Stopwatch::new(self.samples_a_round, effort.round);
                 (self.sides[index].run)(watch.clone());
                 samples[index].extend(watch.into_samples());

@@ -30,6 +30,7 @@ pub(super) fn workloads() -> Vec<Workload> {
                 .side("smol", move |watch| smol(watch, children))
                 .side("moro", move |watch| moro(watch, children))
                 .side("futures", move |watch| futures(watch, children))
+                .trio("cancel", children)
                 .target(Target::Times(0.25, "tokio"))
                 .target(Target::Times(1.0, "moro"))
         })

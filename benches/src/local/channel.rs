@@ -22,6 +22,7 @@ fn ping_pong() -> Workload {
         .side(US, tractor_ping_pong)
         .side("tokio", tokio_ping_pong)
         .side("smol", smol_ping_pong)
+        .trio("ping_pong", 0)
         .target(Target::Times(0.35, "tokio"))
 }
 
@@ -34,6 +35,7 @@ fn one_way() -> Workload {
         .side(US, tractor_one_way)
         .side("tokio", tokio_one_way)
         .side("smol", smol_one_way)
+        .trio("one_way", 0)
         .target(Target::Times(0.3, "tokio"))
 }
 

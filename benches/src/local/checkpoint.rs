@@ -40,6 +40,7 @@ pub(super) fn workloads() -> Vec<Workload> {
                 }
             });
         })
+        .trio("checkpoint", 0)
         .target(Target::AtMost(2.0));
     vec![workload]
 }

@@ -63,6 +63,7 @@ fn empty() -> Workload {
                 }
             });
         })
+        .trio("empty", 0)
         .target(Target::Times(1.0, "tokio"))
 }
 
@@ -76,6 +77,7 @@ fn chain(length: usize) -> Workload {
     Workload::new(name, Unit::Microseconds)
         .side(US, move |watch| chain_of_nurseries(watch, length))
         .side("tokio", move |watch| chain_of_join_sets(watch, length))
+        .trio("chain", length)
         .target(Target::Times(0.3, "tokio"))
 }
 

@@ -44,6 +44,7 @@ pub(super) fn workloads() -> Vec<Workload> {
                 }
             });
         })
+        .trio("overshoot", 0)
         .target(Target::Times(1.0, "smol"))
         .samples_a_round(25);
     vec![workload]

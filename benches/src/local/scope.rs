@@ -65,6 +65,7 @@ fn enter_and_exit() -> Workload {
                 }
             });
         })
+        .trio("scope", 0)
         .target(Target::Times(0.15, "tokio"))
 }
 
@@ -77,6 +78,7 @@ fn cancel_nested(depth: usize) -> Workload {
     Workload::new(format!("cancel {depth} nested scopes"), Unit::Microseconds)
         .side(US, move |watch| nested_scopes(watch, depth))
         .side("tokio", move |watch| nested_tokens(watch, depth))
+        .trio("nested", depth)
         .target(Target::Times(0.25, "tokio"))
 }
 

@@ -24,6 +24,7 @@ pub(super) fn workloads() -> Vec<Workload> {
                 .side("smol", move |watch| smol(watch, children))
                 .side("moro", move |watch| moro(watch, children))
                 .side("futures", move |watch| futures(watch, children))
+                .trio("spawn", children)
                 .target(Target::Times(0.35, "tokio"))
                 .target(Target::Times(0.6, "smol"))
         })

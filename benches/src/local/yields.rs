@@ -23,6 +23,7 @@ pub(super) fn workloads() -> Vec<Workload> {
                 .side(US, move |watch| tractor(watch, tasks))
                 .side("tokio", move |watch| tokio(watch, tasks))
                 .side("smol", move |watch| smol(watch, tasks))
+                .trio("yields", tasks)
                 .target(Target::Times(0.35, "tokio"))
         })
         .collect()
