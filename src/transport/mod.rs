@@ -9,5 +9,8 @@
 mod link;
 mod outbox;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use link::{Link, LinkError, LinkReader, Received};
 pub(crate) use outbox::SendError;
