@@ -1,0 +1,280 @@
+//! Streams between two processes.
+
+mod common;
+
+use std::time::Duration;
+
+use common::tree;
+use serde::{Deserialize, Serialize};
+use tractor::runtime::{move_on_after, nursery, time};
+use tractor::{
+    Caller, Context, Dialog, MsgTypeError, Portal, Result, SpawnOptions, StreamClosed, endpoint,
+};
+
+struct Echo;
+impl Dialog for Echo {
+    type Started = ();
+    type ToChild = Vec<u8>;
+    type ToParent = Vec<u8>;
+}
+
+/// Sends back what comes, until that ends; says how many it were.
+async fn echo(ctx: &mut Context<Echo>, (): ()) -> Result<u64> {
+    ctx.started(()).await?;
+    let stream = ctx.open_stream()?;
+    let mut count = 0;
+    while let Some(item) = stream.receive().await? {
+        stream.send(&item).await?;
+        count += 1;
+    }
+    Ok(count)
+}
+endpoint!(echo);
+
+/// Sends numbers until the other side has enough.
+struct Count;
+impl Dialog for Count {
+    type Started = ();
+    type ToChild = ();
+    type ToParent = u64;
+}
+
+async fn count(ctx: &mut Context<Count>, (): ()) -> Result<u64> {
+    ctx.started(()).await?;
+    let stream = ctx.open_stream()?;
+    let mut number = 0;
+    loop {
+        match stream.send(&number).await {
+            Ok(()) => number += 1,
+            Err(error) if error.is::<StreamClosed>() => return Ok(number),
+            Err(error) => return Err(error),
+        }
+    }
+}
+endpoint!(count);
+
+/// Receives after a while, or never.
+struct Slow;
+impl Dialog for Slow {
+    type Started = ();
+    type ToChild = u64;
+    type ToParent = ();
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum When {
+    /// When the dialog is asked to end.
+    Never,
+    After(Duration),
+}
+
+async fn slow(ctx: &mut Context<Slow>, when: When) -> Result<Vec<u64>> {
+    ctx.started(()).await?;
+    let stream = ctx.open_stream()?;
+    match when {
+        When::Never => time::sleep_forever().await?,
+        When::After(pause) => time::sleep(pause).await?,
+    }
+    let mut items = Vec::new();
+    while let Some(item) = stream.receive().await? {
+        items.push(item);
+    }
+    Ok(items)
+}
+endpoint!(slow);
+
+fn with_actor<T>(body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Result<T> {
+    tree(async |options: SpawnOptions| {
+        tractor::nursery(async |an| {
+            let options = options.enable_module("streams");
+            let portal = an.start_actor("actor", options).await?;
+            let result = body(&portal).await?;
+            an.cancel();
+            Ok(result)
+        })
+        .await
+    })
+}
+
+#[test]
+fn echo_of_items_of_many_sizes() {
+    let count = with_actor(async |portal| {
+        portal
+            .open_context(echo, (), async |ctx, ()| {
+                let stream = ctx.open_stream()?;
+                for size in [0, 1, 100, 16 << 10, 1 << 20, 2 << 20, 3] {
+                    let item = vec![size as u8; size];
+                    stream.send(&item).await?;
+                    assert!(stream.receive().await? == Some(item), "{size}");
+                }
+                let error = stream.send(&vec![1; 17 << 20]).await.unwrap_err();
+                assert!(error.is::<MsgTypeError>(), "{error:?}");
+                stream.send(&vec![1]).await?;
+                assert_eq!(stream.receive().await?, Some(vec![1]));
+                drop(stream);
+                ctx.wait_for_result().await
+            })
+            .await
+    })
+    .unwrap();
+    assert_eq!(count.returned(), Some(8));
+}
+
+#[test]
+fn both_ways_at_once() {
+    const ITEMS: u32 = 5000;
+    with_actor(async |portal| {
+        portal
+            .open_context(echo, (), async |ctx: &Context<Echo, Caller<u64>>, ()| {
+                let stream = &ctx.open_stream()?;
+                nursery(async |n| {
+                    n.start_soon(async move {
+                        for item in 0..ITEMS {
+                            stream.send(&item.to_le_bytes().into()).await?;
+                        }
+                        Ok(())
+                    });
+                    for item in 0..ITEMS {
+                        assert_eq!(stream.receive().await?, Some(item.to_le_bytes().into()));
+                    }
+                    Ok(())
+                })
+                .await
+            })
+            .await
+    })
+    .unwrap();
+}
+
+#[test]
+fn sender_waits_for_a_receiver_that_does_not_receive() {
+    let sent = with_actor(async |portal| {
+        portal
+            .open_context(slow, When::Never, async |ctx, ()| {
+                let stream = ctx.open_stream()?;
+                let mut sent = 0u64;
+                let outcome = move_on_after(Duration::from_millis(200), async {
+                    loop {
+                        stream.send(&sent).await?;
+                        sent += 1;
+                    }
+                    #[allow(unreachable_code)]
+                    Ok(())
+                })
+                .await?;
+                assert!(outcome.timed_out());
+                ctx.cancel().await;
+                Ok(sent)
+            })
+            .await
+    })
+    .unwrap();
+    assert_eq!(sent, 64);
+}
+
+#[test]
+fn slow_receiver_gets_everything_in_order() {
+    let items = with_actor(async |portal| {
+        let when = When::After(Duration::from_millis(50));
+        portal
+            .open_context(slow, when, async |ctx, ()| {
+                let stream = ctx.open_stream()?;
+                for item in 0..1000 {
+                    stream.send(&item).await?;
+                }
+                stream.close();
+                let error = stream.send(&0).await.unwrap_err();
+                assert_eq!(error.downcast_ref(), Some(&StreamClosed::Here));
+                assert_eq!(stream.receive().await?, None);
+                ctx.wait_for_result().await
+            })
+            .await
+    })
+    .unwrap();
+    assert_eq!(items.returned(), Some((0..1000).collect()));
+}
+
+#[test]
+fn cancelled_send_has_sent_nothing() {
+    let items = with_actor(async |portal| {
+        let when = When::After(Duration::from_millis(100));
+        portal
+            .open_context(slow, when, async |ctx, ()| {
+                let stream = ctx.open_stream()?;
+                let mut next = 0;
+                while next < 500 {
+                    let send = async { stream.send(&next).await };
+                    if !move_on_after(Duration::from_millis(3), send)
+                        .await?
+                        .is_cancelled()
+                    {
+                        next += 1;
+                    }
+                }
+                drop(stream);
+                ctx.wait_for_result().await
+            })
+            .await
+    })
+    .unwrap();
+    assert_eq!(items.returned(), Some((0..500).collect()));
+}
+
+#[test]
+fn receiver_that_has_enough_ends_the_sender() {
+    let (seen, sent) = with_actor(async |portal| {
+        portal
+            .open_context(count, (), async |ctx, ()| {
+                let stream = ctx.open_stream()?;
+                let mut seen = 0;
+                while seen < 1000 {
+                    assert_eq!(stream.receive().await?, Some(seen));
+                    seen += 1;
+                }
+                drop(stream);
+                Ok((seen, ctx.wait_for_result().await?.returned()))
+            })
+            .await
+    })
+    .unwrap();
+    assert!(sent.is_some_and(|sent| sent >= seen), "{sent:?}");
+}
+
+#[test]
+fn stream_that_nobody_reads_at_the_end_of_the_block() {
+    with_actor(async |portal| {
+        portal
+            .open_context(count, (), async |ctx, ()| {
+                let stream = ctx.open_stream()?;
+                assert_eq!(stream.receive().await?, Some(0));
+                Ok(())
+            })
+            .await
+    })
+    .unwrap();
+}
+
+#[test]
+fn several_contexts_on_one_connection() {
+    with_actor(async |portal| {
+        nursery(async |n| {
+            for id in 0..8u8 {
+                n.start_soon(async move {
+                    portal
+                        .open_context(echo, (), async |ctx, ()| {
+                            let stream = ctx.open_stream()?;
+                            for round in 0..50u8 {
+                                stream.send(&vec![id, round]).await?;
+                                assert_eq!(stream.receive().await?, Some(vec![id, round]));
+                            }
+                            Ok(())
+                        })
+                        .await
+                });
+            }
+            Ok(())
+        })
+        .await
+    })
+    .unwrap();
+}
