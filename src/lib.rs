@@ -79,3 +79,8 @@ pub use endpoint::__private;
 #[cfg(feature = "testing")]
 #[linkme::distributed_slice(runtime::testing::BEFORE_MAIN)]
 static ENTER: fn() = enter_if_actor;
+
+/// The code in the README compiles, and what can runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
