@@ -230,7 +230,10 @@ fn body_cancels_and_goes_on() {
 fn another_task_cancels_and_the_body_is_cut_short() {
     let error = with_act(Then::Sleep, async |ctx, _| {
         nursery(async |n| {
-            n.start_soon(async { Ok(assert!(ctx.cancel().await)) });
+            n.start_soon(async {
+                assert!(ctx.cancel().await);
+                Ok(())
+            });
             Ok(time::sleep_forever().await?)
         })
         .await
@@ -309,7 +312,7 @@ fn dropped_block_cancels_the_endpoint() {
             let begun = Event::new();
             let context = portal.open_context(report, file.path().into(), async |_, _| {
                 begun.set();
-                Ok(std::future::pending::<()>().await)
+                std::future::pending::<Result<()>>().await
             });
             futures_lite::future::or(async { Ok(begun.wait().await?) }, context).await?;
             while fs::read_to_string(file.path())

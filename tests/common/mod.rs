@@ -116,3 +116,11 @@ fn is_zombie(pid: u32) -> bool {
         .and_then(|rest| rest.split_whitespace().next());
     state == Some("Z")
 }
+
+/// The processes with the marker that this one has itself, and this one.
+pub(crate) fn marked_like_this() -> Vec<u32> {
+    let marker = Marker(std::env::var(MARKER).expect("this process is marked"));
+    let mut processes = marker.processes();
+    processes.push(process::id());
+    processes
+}
