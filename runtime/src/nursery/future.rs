@@ -146,6 +146,8 @@ struct Place {
     link: Link,
     list: ListId,
     body: Option<Seat>,
+    /// How many tasks are left of a batch that was stopped when the turn's share was used up.
+    interrupted: u32,
 }
 
 /// What makes a body or a child something that can be woken and cancelled.
@@ -298,6 +300,7 @@ impl<'scope> Nursery<'scope, '_> {
             link,
             list,
             body: Some(Seat { key, node }),
+            interrupted: 0,
         }
     }
 
@@ -529,15 +532,28 @@ impl<T, F: Future<Output = Result<T>>> Future for NurseryFuture<F, T> {
             return Poll::Pending;
         }
         let (core, _, list) = nursery.place();
-        if let Some(place) = &mut *nursery.place.borrow_mut() {
-            place.link.follow();
-        }
+        let interrupted = match &mut *nursery.place.borrow_mut() {
+            Some(place) => {
+                place.link.follow();
+                std::mem::take(&mut place.interrupted)
+            }
+            None => 0,
+        };
         let poller = core.with_slots(|slots| slots.set_poller(list, cx.waker()));
         drop(poller);
-        core.shuffle(list);
-        for turn in 0..core.with_slots(|slots| slots.ready(list)) {
+        let batch = match interrupted {
+            0 => {
+                core.shuffle(list);
+                core.with_slots(|slots| slots.ready(list))
+            }
+            left => left,
+        };
+        for turn in 0..batch {
             // One at least, or a nursery deep down would never get its turn.
-            if turn > 0 && !core.take_poll() {
+            if !core.take_poll() && turn > 0 {
+                if let Some(place) = &mut *nursery.place.borrow_mut() {
+                    place.interrupted = batch - turn;
+                }
                 cx.waker().wake_by_ref();
                 break;
             }
