@@ -4,7 +4,7 @@ use super::parent::{overrun, violation_error};
 use super::stream::{Incoming, Stream};
 use super::{
     Cancel, Cause, Effect, Effects, LinkState, Loss, OpenRefused, SendRefused, SendVerdict, Setup,
-    Violation, Way,
+    Violation,
 };
 
 /// The half at the side that runs the endpoint.
@@ -211,16 +211,8 @@ impl Child {
         }
     }
 
-    pub(crate) fn setup(&self) -> &Setup {
-        &self.setup
-    }
-
     pub(crate) fn state(&self) -> ChildState {
         self.state
-    }
-
-    pub(crate) fn cancel(&self) -> &Cancel {
-        &self.cancel
     }
 
     pub(crate) fn cancel_called(&self) -> bool {
@@ -230,19 +222,6 @@ impl Child {
     /// Who cancelled the endpoint first.
     pub(crate) fn canceller(&self) -> Option<&Uid> {
         self.cancel.cause().map(|cause| &cause.by)
-    }
-
-    /// What the parent failed this half with.
-    pub(crate) fn remote_error(&self) -> Option<&ErrorMsg> {
-        self.remote_error.as_deref()
-    }
-
-    pub(crate) fn outgoing(&self) -> Way {
-        self.stream.outgoing
-    }
-
-    pub(crate) fn incoming(&self) -> Way {
-        self.stream.incoming
     }
 
     fn accept(&mut self, kind: FuncType, out: &mut Effects) {

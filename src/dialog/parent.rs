@@ -3,7 +3,7 @@ use crate::wire::{CauseKind, ErrorMsg, FuncType, Message, Payload, Uid};
 use super::stream::{Incoming, Stream};
 use super::{
     Cancel, Cause, Effect, Effects, Exit, LinkState, Loss, OpenRefused, Resolution, SendRefused,
-    SendVerdict, Setup, Violation, Way,
+    SendVerdict, Setup, Violation,
 };
 
 /// The half at the side that opened the dialog.
@@ -224,16 +224,8 @@ impl Parent {
         }
     }
 
-    pub(crate) fn setup(&self) -> &Setup {
-        &self.setup
-    }
-
     pub(crate) fn state(&self) -> ParentState {
         self.state
-    }
-
-    pub(crate) fn cancel(&self) -> &Cancel {
-        &self.cancel
     }
 
     pub(crate) fn cancel_called(&self) -> bool {
@@ -259,21 +251,6 @@ impl Parent {
 
     pub(crate) fn resolution(&self) -> Option<&Resolution> {
         self.resolution.as_ref()
-    }
-
-    pub(crate) fn remote_error(&self) -> Option<&ErrorMsg> {
-        match &self.resolution {
-            Some(Resolution::Cancelled(error) | Resolution::Failed(error)) => Some(error),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn outgoing(&self) -> Way {
-        self.stream.outgoing
-    }
-
-    pub(crate) fn incoming(&self) -> Way {
-        self.stream.incoming
     }
 
     fn open(&mut self, out: &mut Effects) {

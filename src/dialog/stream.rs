@@ -3,11 +3,11 @@ use crate::wire::Features;
 use super::WINDOW;
 
 /// A grant of credit that never ends: the receiver throws away what comes.
-pub(crate) const UNLIMITED: u32 = u32::MAX;
+pub(super) const UNLIMITED: u32 = u32::MAX;
 
 /// One direction of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(super) enum Way {
     /// Never opened.
     #[default]
     Closed,
@@ -66,8 +66,8 @@ pub(super) enum Incoming {
 /// Both directions of a dialog's stream, and the credit for each.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
-    pub(super) outgoing: Way,
-    pub(super) incoming: Way,
+    outgoing: Way,
+    incoming: Way,
     /// Items this side may still send; `None` if the peer does not say.
     credit: Option<u64>,
     /// Items that were delivered and not taken.

@@ -5,6 +5,9 @@ mod against_each_other;
 mod crossings;
 mod tables;
 
+use super::child::ChildState;
+use super::parent::ParentState;
+use super::stream::UNLIMITED;
 use super::*;
 use crate::wire::{CauseKind, Cid, ErrorMsg, Features, FuncType, Message, Payload, Uid};
 

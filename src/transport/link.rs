@@ -115,11 +115,6 @@ impl Link {
         self.push(|outbox| outbox.push_value(carrier, cid, value))
     }
 
-    /// Whether an item would be taken now.
-    pub(crate) fn has_room(&self) -> bool {
-        self.outbox.borrow().has_room()
-    }
-
     /// Waits until an item would be taken, or the link is closed.
     pub(crate) async fn room(&self) -> Result<(), Cancelled> {
         self.wait(|outbox| outbox.has_room()).await
@@ -146,11 +141,6 @@ impl Link {
         // It fails if the connection is gone already, which is what is wanted.
         let _ = net::shutdown(self.io.get_ref(), Shutdown::Both);
         self.wake_writer();
-    }
-
-    /// Whether messages are taken.
-    pub(crate) fn is_open(&self) -> bool {
-        self.writing.get() == Writing::Open
     }
 
     /// Writes what is queued until the link is closed and all is written.

@@ -26,7 +26,7 @@ fn error(cid: &Cid) -> Message {
 fn messages_in(bytes: &[u8]) -> Vec<Message> {
     let limits = Limits::default();
     let mut decoder = FrameDecoder::new(limits);
-    decoder.feed(bytes);
+    decoder.spare(bytes.len()).extend_from_slice(bytes);
     let mut messages = Vec::new();
     while let Some(frame) = decoder.next_frame().expect("frames are within the limit") {
         messages.push(frame.decode(&limits).expect("frames are messages"));

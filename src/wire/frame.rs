@@ -93,20 +93,12 @@ impl Frame<'_> {
             Self::Large(body) => codec::decode(body, limits, &|range| Payload::shared(body, range)),
         }
     }
-
-    pub(crate) fn body(&self) -> &[u8] {
-        match self {
-            Self::Small(body) => body,
-            Self::Large(body) => body,
-        }
-    }
 }
 
 /// Finds the frames in a stream of bytes that comes in any pieces.
 ///
-/// Bytes are put in with [`feed`](Self::feed), or by appending to
-/// [`spare`](Self::spare), which saves a copy; then [`next_frame`](Self::next_frame) is
-/// called until it has none. An error is final: where the next frame would begin is not known.
+/// Bytes are put in by appending to [`spare`](Self::spare); then
+/// [`next_frame`](Self::next_frame) is called until it has none. An error is final: where the next frame would begin is not known.
 #[derive(Debug)]
 pub(crate) struct FrameDecoder {
     limits: Limits,
@@ -132,11 +124,6 @@ impl FrameDecoder {
             start: 0,
             large: None,
         }
-    }
-
-    /// Takes in some bytes.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        self.spare(bytes.len()).extend_from_slice(bytes);
     }
 
     /// A buffer with room for some bytes, up to `room`, to which what was received is to be

@@ -24,7 +24,7 @@ mod payload;
 mod tests;
 
 pub(crate) use error::{EncodeError, PayloadError, WireError};
-pub(crate) use frame::{Frame, FrameDecoder, append_message, append_value};
+pub(crate) use frame::{FrameDecoder, append_message, append_value};
 pub(crate) use ident::Cid;
 pub use ident::Uid;
 pub(crate) use message::{

@@ -66,6 +66,10 @@ fn framed(message: &Message) -> Vec<u8> {
     frame
 }
 
+fn feed(decoder: &mut FrameDecoder, bytes: &[u8]) {
+    decoder.spare(bytes.len()).extend_from_slice(bytes);
+}
+
 /// Everything that comes out of a decoder which is fed these pieces, and how the stream ended.
 fn decode_pieces<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -81,7 +85,7 @@ fn decode_pieces<'a>(
     };
     let mut end = Ok(());
     for piece in pieces {
-        decoder.feed(piece);
+        feed(&mut decoder, piece);
         end = take(&mut decoder);
         if end.is_err() {
             break;
@@ -269,7 +273,7 @@ fn frame_over_the_limit_is_refused_before_it_is_received() {
         ..Limits::default()
     };
     let mut decoder = FrameDecoder::new(limits);
-    decoder.feed(&101_u32.to_le_bytes());
+    feed(&mut decoder, &101_u32.to_le_bytes());
     let refused = WireError::FrameTooLarge {
         size: 101,
         limit: 100,
@@ -285,7 +289,7 @@ fn frame_over_the_limit_is_refused_before_it_is_received() {
 #[test]
 fn announced_size_takes_no_memory_before_it_comes() {
     let mut decoder = FrameDecoder::new(Limits::default());
-    decoder.feed(&(16_u32 << 20).to_le_bytes());
+    feed(&mut decoder, &(16_u32 << 20).to_le_bytes());
     assert!(
         decoder
             .next_frame()

@@ -628,7 +628,8 @@ impl Sim {
             return;
         };
         if error.is_cancellation() {
-            let knows = child.canceller().or(Some(&child.setup().own));
+            let own = child_uid();
+            let knows = child.canceller().or(Some(&own));
             assert_eq!(error.canceller.as_ref(), knows);
             assert_eq!(self.parent.canceller(), knows);
         }
