@@ -44,8 +44,12 @@ mod sync {
             Ok(item)
         }
 
+        pub(crate) fn len(&self) -> usize {
+            self.len.load(Ordering::Acquire)
+        }
+
         pub(crate) fn is_empty(&self) -> bool {
-            self.len.load(Ordering::Acquire) == 0
+            self.len() == 0
         }
     }
 

@@ -167,7 +167,10 @@ impl Core {
     ) -> (Turn<T>, bool) {
         self.polls_left.set(POLLS_PER_TURN);
         let mut worked = false;
-        while let Some(key) = self.registration.mailbox().take() {
+        // Not those that come meanwhile: threads that never stop to wake would stop the turn.
+        let mailbox = self.registration.mailbox();
+        for _ in 0..mailbox.len() {
+            let Some(key) = mailbox.take() else { break };
             worked = true;
             if let Some(key) = Key::unpack(key) {
                 self.wake(key);

@@ -56,6 +56,11 @@ impl Mailbox {
         self.open.store(true, Ordering::Release);
     }
 
+    /// Owner: how many messages there are now.
+    pub(crate) fn len(&self) -> usize {
+        self.posted.len()
+    }
+
     /// Owner: takes the next message.
     pub(crate) fn take(&self) -> Option<u64> {
         self.posted.pop().ok()
