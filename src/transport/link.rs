@@ -12,13 +12,19 @@ use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use serde::Serialize;
 use tractor_runtime::io::Io;
-use tractor_runtime::{Cancelled, cancellable};
+use tractor_runtime::{Cancelled, cancellable, checkpoint};
 
 use super::outbox::{Outbox, SendError};
+use crate::dialog::WINDOW;
 use crate::wire::{Carrier, Cid, Features, FrameDecoder, Limits, Message, WireError};
 
 /// How much is received in one call, at most, when no large frame is being received.
 const READ: usize = 64 << 10;
+
+/// How many messages are given out before the other tasks get their turn. One read can hold
+/// hundreds, and who receives a stream must be able to keep up with a peer that does not wait for
+/// credit: its window of undelivered items is twice this.
+const BURST: u32 = WINDOW / 2;
 
 /// One connected stream socket.
 #[derive(Debug)]
@@ -90,6 +96,7 @@ impl Link {
         LinkReader {
             link: self.clone(),
             decoder: FrameDecoder::new(self.limits),
+            burst: 0,
             has_ended: false,
         }
     }
@@ -263,11 +270,14 @@ impl Link {
 pub(crate) struct LinkReader {
     link: Rc<Link>,
     decoder: FrameDecoder,
+    /// Messages given out since the other tasks had their turn.
+    burst: u32,
     has_ended: bool,
 }
 
 impl LinkReader {
     /// The next message. When it was cancelled nothing was lost, and it may be called again.
+    /// Gives way to other tasks now and then, also if there is always a next message.
     ///
     /// After [`Received::Ended`] and [`Received::Broken`] there is nothing but `Ended`.
     pub(crate) async fn next(&mut self) -> Result<Received, Cancelled> {
@@ -275,8 +285,15 @@ impl LinkReader {
             if self.has_ended {
                 return Ok(Received::Ended);
             }
+            if self.burst >= BURST {
+                checkpoint().await?;
+                self.burst = 0;
+            }
             match self.buffered() {
-                Ok(Some(message)) => return Ok(Received::Message(message)),
+                Ok(Some(message)) => {
+                    self.burst += 1;
+                    return Ok(Received::Message(message));
+                }
                 Ok(None) => {}
                 Err(error) => return Ok(self.ended(Err(LinkError::Wire(error)))),
             }
@@ -299,7 +316,7 @@ impl LinkReader {
 
     /// The next message of those that were received, without asking for more.
     #[inline]
-    pub(crate) fn buffered(&mut self) -> Result<Option<Message>, WireError> {
+    fn buffered(&mut self) -> Result<Option<Message>, WireError> {
         let limits = self.link.limits;
         match self.decoder.next_frame()? {
             Some(frame) => frame.decode(&limits).map(Some),

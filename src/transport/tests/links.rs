@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -6,7 +7,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use tractor_runtime::{Result, TooSlow, fail_after, move_on_after, nursery, run};
+use tractor_runtime::{
+    Result, TaskHandle, TooSlow, checkpoint, fail_after, move_on_after, nursery, run,
+};
 
 use super::super::{Link, LinkError, LinkReader, Received, SendError};
 use super::*;
@@ -292,6 +295,37 @@ fn closing_writes_what_waits_and_goes_on_receiving() {
         let read = peer.join().expect("the peer does not panic")?;
         assert_eq!(read, sent);
         Ok(())
+    });
+}
+
+#[test]
+fn full_reader_gives_way_to_who_takes_what_it_read() {
+    trial(async || {
+        let (link, mut peer) = link();
+        let bytes = framed(&item(&Cid::fresh(), "item")).repeat(1000);
+        peer.write_all(&bytes)?;
+        drop(peer);
+        let waiting = Cell::new(0);
+        nursery(async |n| {
+            let taker = n.start_soon(async {
+                loop {
+                    waiting.set(0);
+                    checkpoint().await?;
+                }
+            });
+            let mut reader = link.reader();
+            let mut count = 0;
+            while let Received::Message(_) = reader.next().await? {
+                count += 1;
+                waiting.set(waiting.get() + 1);
+                assert!(waiting.get() <= 64, "the window of a stream would overrun");
+            }
+            assert_eq!(count, 1000);
+            let _: &TaskHandle<'_, ()> = &taker;
+            taker.cancel();
+            Ok(())
+        })
+        .await
     });
 }
 
