@@ -10,9 +10,10 @@ use common::{HangGuard, MARKER, Marker};
 
 #[test]
 fn hello() {
+    let program = example("hello");
     let _guard = HangGuard::new();
     let marker = Marker::new();
-    let output = Command::new(example("hello"))
+    let output = Command::new(program)
         .env(MARKER, marker.text())
         .stdin(Stdio::null())
         .output()
