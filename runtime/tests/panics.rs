@@ -4,7 +4,7 @@
 mod common;
 
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use futures::FutureExt;
 use tractor_runtime::testing::wait_all_tasks_blocked;
 use tractor_runtime::time::{now, sleep, sleep_forever};
 use tractor_runtime::{
-    CancelScope, Error, TaskStatus, checkpoint, in_runtime, nursery, run, shield,
+    CancelScope, Error, Result, TaskStatus, checkpoint, in_runtime, nursery, run, shield,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -167,8 +167,7 @@ fn panic_passes_nested_nurseries_and_scopes() {
 #[test]
 fn panic_of_main_comes_out_of_run() {
     guarded(|| {
-        let panic =
-            catch_unwind(|| run(async || -> tractor_runtime::Result<()> { panic!("main") }));
+        let panic = catch_unwind(|| run(async || -> Result<()> { panic!("main") }));
         assert_eq!(text(&*panic.unwrap_err()), "main");
         assert!(!in_runtime());
         run(async || Ok(checkpoint().await?)).unwrap();
@@ -203,12 +202,12 @@ fn panic_in_a_destructor_of_a_cancelled_child() {
         let whole = nursery(async |n| {
             n.start_soon(async {
                 let _bomb = Bomb("destructor");
-                std::future::pending::<()>().await;
+                pending::<()>().await;
                 Ok(())
             });
             n.start_soon(async {
                 let _local = NoteDrop(&log, "sibling dropped");
-                std::future::pending::<()>().await;
+                pending::<()>().await;
                 Ok(())
             });
             wait_all_tasks_blocked().await?;
@@ -322,7 +321,7 @@ fn panic_with_a_bomb_in_a_sibling_does_not_abort() {
         let whole = nursery(async |n| {
             n.start_soon(async {
                 let _bomb = Bomb("sibling");
-                Ok(sleep_forever().await?)
+                pending::<Result<()>>().await
             });
             n.start_soon(async {
                 wait_all_tasks_blocked().await?;
