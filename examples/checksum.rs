@@ -11,19 +11,21 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Read, Write};
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tractor::runtime::{checkpoint, nursery};
+use tractor::runtime::{checkpoint, nursery, time::sleep};
 use tractor::{ActorDied, Context, Dialog, PeerLost, SpawnError, SpawnFailure, SpawnOptions};
 
 const USAGE: &str = "usage: checksum [--workers N] [--chaos] [--] PATH...";
@@ -33,6 +35,9 @@ const IN_FLIGHT: usize = 8;
 
 /// Workers that may die over one file before it is given up.
 const DEATHS: usize = 3;
+
+/// How often there is something new to be seen.
+const REFRESH: Duration = Duration::from_millis(40);
 
 fn main() -> ExitCode {
     // A worker is this program started again. It serves in here, and goes no further.
@@ -98,12 +103,26 @@ async fn checksum(options: &Options, screen: &Screen) -> tractor::Result<()> {
     let workers = options.workers.get().min(files.len());
     let job = Job::new(files, workers, options.chaos, screen);
     nursery(async |n| {
-        for slot in 0..workers {
-            n.start_soon(keep_worker(slot, &job));
-        }
+        let showing = n.start_soon(show(&job));
+        nursery(async |n| {
+            for slot in 0..workers {
+                n.start_soon(keep_worker(slot, &job));
+            }
+            Ok(())
+        })
+        .await?;
+        showing.cancel();
         Ok(())
     })
     .await
+}
+
+/// Shows what there is to be seen, every now and then until it is cancelled.
+async fn show(job: &Job<'_>) -> tractor::Result<()> {
+    loop {
+        sleep(REFRESH).await?;
+        job.screen.refresh(job.finished.get(), job.files.len())?;
+    }
 }
 
 /// Keeps one worker going until nothing is left to do. When its process dies, what it had not
@@ -122,7 +141,7 @@ async fn keep_worker(slot: usize, job: &Job<'_>) -> tractor::Result<()> {
             let Some(file) = in_flight.pop_front() else {
                 return Err(error);
             };
-            job.finish(file, Err(error.to_string()))?;
+            job.finish(file, Err(error.to_string()));
         }
         job.give_back(in_flight.drain(..));
     }
@@ -166,7 +185,7 @@ async fn run_worker(
                         return Err(tractor::Error::msg("a worker stopped before its time"));
                     };
                     in_flight.pop_front();
-                    job.finish(file, answer)?;
+                    job.finish(file, answer);
                 }
             })
             .await?;
@@ -277,34 +296,31 @@ impl<'a> Job<'a> {
     }
 
     /// Keeps an answer, and prints as many as are in order.
-    fn finish(&self, file: usize, answer: Result<String, String>) -> tractor::Result<()> {
+    fn finish(&self, file: usize, answer: Result<String, String>) {
         self.early.borrow_mut().insert(file, answer);
         while let Some(answer) = self.early.borrow_mut().remove(&self.next.get()) {
             let name = &self.files[self.next.get()];
             match answer {
-                Ok(digest) => self.screen.show(Shown::Line(line(&digest, name)))?,
-                Err(reason) => self.screen.complain(name, &reason)?,
+                Ok(digest) => self.screen.print(&line(&digest, name)),
+                Err(reason) => self.screen.complain(name, &reason),
             }
             self.next.set(self.next.get() + 1);
         }
 
         self.finished.set(self.finished.get() + 1);
-        self.screen
-            .show(Shown::Progress(self.finished.get(), self.files.len()))?;
         if self.finished.get() * 2 >= self.files.len() && self.chaos.take() {
-            self.kill_any_worker()?;
+            self.kill_any_worker();
         }
-        Ok(())
     }
 
-    fn kill_any_worker(&self) -> tractor::Result<()> {
+    fn kill_any_worker(&self) {
         let workers: Vec<Pid> = self.workers.borrow().iter().copied().flatten().collect();
-        if let Some(victim) = fastrand::choice(workers) {
-            kill_process(victim, Signal::KILL)?;
+        if let Some(victim) = fastrand::choice(workers)
+            && kill_process(victim, Signal::KILL).is_ok()
+        {
             let number = victim.as_raw_nonzero();
-            self.screen.say(format!("killed process {number}"))?;
+            self.screen.say(&format!("killed process {number}"));
         }
-        Ok(())
     }
 }
 
@@ -317,7 +333,7 @@ async fn list(paths: &[OsString], screen: &Screen) -> tractor::Result<Vec<OsStri
             Ok(found) if found.is_file() => files.push(path.clone()),
             Ok(found) if found.is_dir() => directories.push(PathBuf::from(path)),
             Ok(_) => {}
-            Err(error) => screen.complain(path, &error)?,
+            Err(error) => screen.complain(path, &error),
         }
     }
     while let Some(directory) = directories.pop() {
@@ -335,7 +351,7 @@ async fn list(paths: &[OsString], screen: &Screen) -> tractor::Result<Vec<OsStri
             Ok(())
         });
         if let Err(error) = inside {
-            screen.complain(directory.as_os_str(), &error)?;
+            screen.complain(directory.as_os_str(), &error);
         }
     }
     files.sort_unstable();
@@ -364,83 +380,77 @@ fn line(digest: &str, name: &OsStr) -> Vec<u8> {
 /// Standard output and standard error, written by a thread of their own: a reader that has stopped
 /// reading, such as a pager, keeps neither the workers from going on nor Ctrl-C from working.
 struct Screen {
-    shown: mpsc::Sender<Shown>,
+    next: RefCell<Frame>,
+    frames: mpsc::Sender<Frame>,
     thread: JoinHandle<io::Result<()>>,
     complained: Cell<bool>,
 }
 
-enum Shown {
-    Line(Vec<u8>),
-    Note(String),
-    Progress(usize, usize),
+/// What comes onto the screen at a time.
+#[derive(Default)]
+struct Frame {
+    lines: Vec<u8>,
+    notes: String,
+    finished: usize,
+    files: usize,
 }
 
 impl Screen {
     fn start() -> Self {
-        let (shown, to_show) = mpsc::channel();
+        let (frames, to_draw) = mpsc::channel();
         Self {
-            shown,
-            thread: thread::spawn(move || show_all(&to_show)),
+            next: RefCell::default(),
+            frames,
+            thread: thread::spawn(move || draw(&to_draw)),
             complained: Cell::new(false),
         }
     }
 
-    /// Fails when standard output cannot be written to any more.
-    fn show(&self, shown: Shown) -> tractor::Result<()> {
-        Ok(self.shown.send(shown)?)
+    fn print(&self, line: &[u8]) {
+        self.next.borrow_mut().lines.extend(line);
     }
 
     /// There is something that could not be read: the rest is done, and the exit status is 1.
-    fn complain(&self, name: &OsStr, reason: &dyn ToString) -> tractor::Result<()> {
+    fn complain(&self, name: &OsStr, reason: &dyn Display) {
         self.complained.set(true);
-        let name = Path::new(name);
-        self.say(format!("{name:?}: {}", reason.to_string()))
+        self.say(&format!("{:?}: {reason}", Path::new(name)));
     }
 
-    fn say(&self, text: String) -> tractor::Result<()> {
-        self.show(Shown::Note(format!("checksum: {text}\n")))
+    fn say(&self, text: &str) {
+        self.next.borrow_mut().notes += &format!("checksum: {text}\n");
+    }
+
+    /// Fails when standard output cannot be written to any more.
+    fn refresh(&self, finished: usize, files: usize) -> tractor::Result<()> {
+        let mut frame = self.next.take();
+        (frame.finished, frame.files) = (finished, files);
+        Ok(self.frames.send(frame)?)
     }
 
     /// Waits until all has been written.
     fn finish(self) -> io::Result<()> {
-        drop(self.shown);
-        self.thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        // If nobody takes it, the thread says why.
+        let _ = self.frames.send(self.next.take());
+        drop(self.frames);
+        let drawn = self.thread.join();
+        drawn.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
-/// Flushing and drawing wait for a pause, so that neither holds up a quick run.
-fn show_all(to_show: &mpsc::Receiver<Shown>) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout());
-    let mut err = io::stderr();
+fn draw(frames: &mpsc::Receiver<Frame>) -> io::Result<()> {
+    let (mut out, mut err) = (io::stdout(), io::stderr());
     let has_bar = err.is_terminal();
-    let mut bar = String::new();
-    loop {
-        let shown = match to_show.try_recv() {
-            Ok(shown) => shown,
-            Err(_) => {
-                out.flush()?;
-                let _ = write!(err, "{bar}");
-                let shown = to_show.recv();
-                if has_bar {
-                    let _ = write!(err, "\r\x1b[K");
-                }
-                let Ok(shown) = shown else { return Ok(()) };
-                shown
-            }
-        };
-        match shown {
-            Shown::Line(line) => out.write_all(&line)?,
-            Shown::Note(text) => {
-                let _ = write!(err, "{text}");
-            }
-            Shown::Progress(finished, files) => {
-                if has_bar {
-                    let filled = "#".repeat(40 * finished / files);
-                    bar = format!("[{filled:<40}] {finished} of {files}");
-                }
-            }
+    for frame in frames {
+        if has_bar {
+            let _ = write!(err, "\r\x1b[K");
+        }
+        let _ = write!(err, "{}", frame.notes);
+        out.write_all(&frame.lines)?;
+        out.flush()?;
+        if has_bar && frame.files > 0 {
+            let filled = "#".repeat(40 * frame.finished / frame.files);
+            let _ = write!(err, "[{filled:<40}] {} of {}", frame.finished, frame.files);
         }
     }
+    Ok(())
 }
