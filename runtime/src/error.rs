@@ -1,6 +1,6 @@
 //! The one error type: a cancellation, any other error, or a group of errors.
 
-use std::any::TypeId;
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -228,15 +228,16 @@ impl Error {
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
+        let error = match take_as::<Cancelled, E>(error) {
+            Ok(cancelled) => return Self(Repr::Cancelled(cancelled)),
+            Err(error) => error,
+        };
+        let error = match take_as::<AsStd, E>(error) {
+            Ok(AsStd(error)) => return error,
+            Err(error) => error,
+        };
         if let Some(found) = cancellation_in(&error) {
             return Self(Repr::Cancelled(found.clone()));
-        }
-        if TypeId::of::<E>() == TypeId::of::<AsStd>() {
-            let boxed: Box<dyn std::any::Any> = Box::new(error);
-            return match boxed.downcast::<AsStd>() {
-                Ok(inner) => inner.0,
-                Err(_) => unreachable!("the type was just compared"),
-            };
         }
         Self(Repr::One(Arc::new(One {
             error: Box::new(error),
@@ -321,6 +322,16 @@ impl fmt::Debug for AsStd {
 impl StdError for AsStd {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source_chain().next()
+    }
+}
+
+/// The value, if it is a `T`.
+fn take_as<T: 'static, E: 'static>(error: E) -> std::result::Result<T, E> {
+    let mut error = Some(error);
+    let found = (&mut error as &mut dyn Any).downcast_mut::<Option<T>>();
+    match found.and_then(Option::take) {
+        Some(found) => Ok(found),
+        None => Err(error.expect("only a value of the other type is taken")),
     }
 }
 

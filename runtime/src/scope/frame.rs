@@ -56,13 +56,19 @@ impl<F: Future> Frame<F> {
         link.follow();
         let inner = this.inner.as_mut().as_pin_mut();
         let inner = inner.expect("a scope was polled after it was done");
-        let core = link.core.clone();
-        let cancelled = core.tree(|tree| tree.is_effective(link.node));
+        let Link {
+            core,
+            node,
+            foreign,
+            ..
+        } = link;
+        let node = *node;
+        let cancelled = core.tree(|tree| tree.is_effective(node));
         let polled = {
-            let _visit = Here::visit_scope(link.node, cancelled);
+            let _visit = Here::visit_scope(node, cancelled);
             let polled = inner.poll(cx);
             if polled.is_pending() {
-                watch(&mut link.foreign, cx);
+                watch(foreign, cx);
             }
             polled
         };
@@ -72,10 +78,10 @@ impl<F: Future> Frame<F> {
                 Poll::Ready(Ok(value))
             }
             Poll::Pending if !cancelled => Poll::Pending,
-            Poll::Pending => match core.may_drop(link.node) {
+            Poll::Pending => match core.may_drop(node) {
                 MayDrop::Yes => {
                     this.inner.set(None);
-                    Poll::Ready(Err(core.cancelled_at(link.node)))
+                    Poll::Ready(Err(core.cancelled_at(node)))
                 }
                 MayDrop::NextBatch => {
                     cx.waker().wake_by_ref();

@@ -14,6 +14,8 @@
 //!
 //! Nothing here recurses: trees may be as deep as memory allows.
 
+use std::rc::Rc;
+
 use slab::Slab;
 
 use super::deadlines::{DeadlineId, Deadlines};
@@ -72,7 +74,9 @@ struct Node<K> {
     effective: bool,
     shield: bool,
     holding: bool,
-    cause: Option<CancelCause>,
+    /// Shared by the nodes that one cancellation reached: they are many, and the count of a
+    /// `CancelCause` is for all threads.
+    cause: Option<Rc<CancelCause>>,
     cancelled_in: u64,
     deadline: Option<Instant>,
     /// When the shield falls by itself.
@@ -195,7 +199,7 @@ impl<K: Copy, W> Tree<K, W> {
     /// Cancels the scope. The first cause that reached it is kept.
     pub(crate) fn cancel(&mut self, id: NodeId, cause: &CancelCause, woken: &mut Vec<Woken<K>>) {
         let Some(index) = self.live(id) else { return };
-        self.cancel_at(index, || cause.clone(), woken);
+        self.cancel_at(index, || Rc::new(cause.clone()), woken);
     }
 
     pub(crate) fn set_shield(&mut self, id: NodeId, shield: bool, woken: &mut Vec<Woken<K>>) {
@@ -351,7 +355,7 @@ impl<K: Copy, W> Tree<K, W> {
     }
 
     pub(crate) fn cause(&self, id: NodeId) -> Option<&CancelCause> {
-        self.node(self.live(id)?).cause.as_ref()
+        self.node(self.live(id)?).cause.as_deref()
     }
 
     pub(crate) fn deadline(&self, id: NodeId) -> Option<Instant> {
@@ -446,7 +450,7 @@ impl<K: Copy, W> Tree<K, W> {
     fn cancel_at(
         &mut self,
         index: u32,
-        cause: impl FnOnce() -> CancelCause,
+        cause: impl FnOnce() -> Rc<CancelCause>,
         woken: &mut Vec<Woken<K>>,
     ) {
         let node = self.node_mut(index);
@@ -473,7 +477,7 @@ impl<K: Copy, W> Tree<K, W> {
                 Some((end, cause)) if *end <= now && !due(node.deadline) => cause.clone(),
                 _ => CancelCause::at(CancelKind::Deadline, None, node.location),
             };
-            self.cancel_at(index, || cause, woken);
+            self.cancel_at(index, || Rc::new(cause), woken);
         }
         self.arm(index);
     }
