@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{MARKER, Marker, tree};
+use common::{MARKER, Marker, tree, tree_gone_within};
 use tractor::runtime::move_on_after;
 use tractor::{
     EndpointNotFound, Error, InvalidPath, ModuleNotExposed, MsgTypeError, NoActor, Result,
@@ -52,7 +52,7 @@ fn not_started(
     change: impl FnOnce(SpawnOptions) -> SpawnOptions,
 ) -> (Error, Duration) {
     let start = Instant::now();
-    let error = tree(async |options: SpawnOptions| {
+    let error = tree_gone_within(Duration::from_secs(5), async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let options = change(options).handshake_limit(limit);
             an.start_actor("actor", options).await.map(|_| ())

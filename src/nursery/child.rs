@@ -1,4 +1,5 @@
 use std::cell::{OnceCell, RefCell};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
@@ -88,9 +89,14 @@ impl Child {
 
     /// Sees the child through its life. When this is done, the process is gone.
     pub(super) async fn supervise(self: Rc<Self>, channel: UnixStream) -> Result<()> {
-        // What this child's own children hear when this process lost its parent.
-        let _adopted = self.actor.watchdog().adopt(&channel)?;
-        let boot = self.boot(channel);
+        // It hears at once when this process lost its parent.
+        let adopted = self.actor.watchdog().adopt(&channel);
+        let boot = async {
+            adopted
+                .as_ref()
+                .map_err(|error| Error::msg(error.to_string()))?;
+            self.boot(channel).await
+        };
         let conn = match move_on_after(self.options.handshake_limit, boot).await {
             Ok(Outcome::Completed(Ok(conn))) => conn,
             Ok(Outcome::Completed(Err(failure))) => return self.not_started(failure).await,
@@ -98,10 +104,15 @@ impl Child {
                 let limit = self.options.handshake_limit;
                 return self.not_started(SpawnFailure::TimedOut(limit)).await;
             }
-            Err(error) => {
+            Err(error) if error.is_cancelled() => {
                 self.kill().await;
+                self.group_gone().await;
                 self.started(Err(error.clone()));
                 return Err(error);
+            }
+            Err(error) => {
+                let error = io::Error::other(error.into_std());
+                return self.not_started(SpawnFailure::NotStarted(error)).await;
             }
         };
         let _ = self.conn.set(conn.clone());
@@ -138,6 +149,7 @@ impl Child {
         let heard = async { Ok(conn.read_ended().wait().await?) };
         let _ = shield(move_on_after(OTHER_SIGN, heard)).await;
         conn.lose(Some(exit));
+        self.group_gone().await;
         match turn {
             Turn::Cancelled(cancelled) => Err(cancelled.into()),
             _ if self.asked.is_set() => Ok(()),
@@ -209,8 +221,14 @@ impl Child {
         exit.ok().and_then(Outcome::completed)
     }
 
+    async fn group_gone(&self) {
+        // The shield hides what could be told.
+        let _ = shield(self.process.group_gone()).await;
+    }
+
     async fn not_started(&self, failure: SpawnFailure) -> Result<()> {
         self.kill().await;
+        self.group_gone().await;
         let error = SpawnError {
             name: self.uid.name().into(),
             program: self.options.program_text(),

@@ -4,7 +4,7 @@ mod child;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use tractor_runtime::{
     CancelCause, CancelKind, NurseryHandle, TaskHandle, checkpoint_if_cancelled, shield,
@@ -63,7 +63,7 @@ pub async fn nursery<T>(body: impl AsyncFnOnce(&ActorNursery) -> Result<T>) -> R
 pub struct ActorNursery {
     actor: Rc<Actor>,
     tasks: NurseryHandle,
-    children: RefCell<Vec<Rc<Child>>>,
+    children: RefCell<Vec<Weak<Child>>>,
 }
 
 impl ActorNursery {
@@ -88,7 +88,7 @@ impl ActorNursery {
         let (process, channel) = Process::spawn(&uid, &options)
             .map_err(|error| failed(SpawnFailure::NotStarted(error)))?;
         let child = Child::new(&self.actor, uid, process, options);
-        self.children.borrow_mut().push(child.clone());
+        self.remember(&child);
         let mut starting = Starting {
             task: self.tasks.start_soon(child.clone().supervise(channel))?,
             is_over: false,
@@ -108,9 +108,16 @@ impl ActorNursery {
     #[track_caller]
     pub fn cancel(&self) {
         let cause = CancelCause::new(CancelKind::Requested);
-        for child in &*self.children.borrow() {
+        for child in self.children.borrow().iter().filter_map(Weak::upgrade) {
             child.ask(&cause);
         }
+    }
+
+    /// Keeps a child in mind for as long as it is there.
+    fn remember(&self, child: &Rc<Child>) {
+        let mut children = self.children.borrow_mut();
+        children.retain(|child| child.strong_count() > 0);
+        children.push(Rc::downgrade(child));
     }
 }
 
@@ -118,7 +125,12 @@ impl fmt::Debug for ActorNursery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let children = self.children.borrow();
         f.debug_set()
-            .entries(children.iter().map(|child| child.uid()))
+            .entries(
+                children
+                    .iter()
+                    .filter_map(Weak::upgrade)
+                    .map(|child| child.uid().clone()),
+            )
             .finish()
     }
 }

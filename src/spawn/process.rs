@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
+    test_kill_process_group, waitid,
 };
 use tractor_runtime::io::Io;
 use tractor_runtime::{Cancelled, Error, time};
@@ -26,8 +27,12 @@ const REAP_LIMIT: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// How often a process is looked after that cannot be waited for.
-const POLL: Duration = Duration::from_millis(20);
+/// How often something is looked after that cannot be waited for.
+const POLL: Duration = Duration::from_millis(2);
+
+/// How long what a process left behind in its group is waited for, when it was killed: these are
+/// nobody's children here, and whoever reaps them may not.
+const GROUP_LIMIT: Duration = Duration::from_millis(200);
 
 /// A child process that leads a process group of its own, until it is reaped.
 ///
@@ -97,6 +102,17 @@ impl Process {
                 time::sleep(POLL).await?;
             }
         }
+    }
+
+    /// Waits, when the process was reaped, for what it had left in its group and what was killed
+    /// with it: a moment, for it need not be more.
+    pub(crate) async fn group_gone(&self) -> Result<(), Cancelled> {
+        let start = time::now();
+        // To ask is all that is allowed now. As long as somebody is left the id is not given away.
+        while test_kill_process_group(self.pid).is_ok() && time::now() - start < GROUP_LIMIT {
+            time::sleep(POLL).await?;
+        }
+        Ok(())
     }
 
     /// Ends the process and its group at once.
