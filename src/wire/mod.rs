@@ -21,6 +21,8 @@ mod message;
 mod payload;
 
 #[cfg(test)]
+pub(crate) mod recordings;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use error::{EncodeError, PayloadError, WireError};

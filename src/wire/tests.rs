@@ -1,54 +1,8 @@
-use std::fs;
-use std::path::Path;
-
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use super::recordings::{Recorded, Seen, recordings};
 use super::*;
-
-/// What was recorded from live peers, file by file.
-fn recordings() -> Vec<(String, Vec<Recorded>)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/wire");
-    let mut recordings: Vec<_> = fs::read_dir(dir)
-        .expect("the recordings are there")
-        .map(|entry| {
-            let path = entry.expect("the recordings can be listed").path();
-            let name = path
-                .file_name()
-                .expect("a file")
-                .to_string_lossy()
-                .into_owned();
-            let text = fs::read_to_string(&path).expect("a recording is text");
-            (name, text.lines().filter_map(recorded).collect())
-        })
-        .collect();
-    recordings.sort_by(|(a, _), (b, _)| a.cmp(b));
-    assert_eq!(recordings.len(), 11, "a recording is missing");
-    recordings
-}
-
-struct Recorded {
-    /// Which connection, and which way.
-    stream: (u64, String),
-    frame: Vec<u8>,
-    message: Value,
-}
-
-fn recorded(line: &str) -> Option<Recorded> {
-    let mut line: Value = serde_json::from_str(line).expect("a line is JSON");
-    let hex = line["frame_hex"].as_str()?;
-    let frame = (0..hex.len() / 2)
-        .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).expect("hex"))
-        .collect();
-    Some(Recorded {
-        stream: (
-            line["conn"].as_u64().expect("a connection"),
-            line["dir"].as_str().expect("a direction").into(),
-        ),
-        frame,
-        message: line["msg"].take(),
-    })
-}
 
 fn decode(body: &[u8]) -> Result<Message, WireError> {
     Message::decode(body, &Limits::default())
@@ -781,7 +735,7 @@ proptest! {
 /// A message as the recordings have it.
 fn as_json(message: &Message) -> Value {
     let uid = |uid: &Uid| json!([uid.name(), uid.id()]);
-    let pld = |pld: &Payload| json_of(pld.as_bytes());
+    let pld = |pld: &Payload| pld.decode::<Seen>().expect("a payload is msgpack").0;
     let mut json = match message {
         Message::Aid(aid) => json!({
             "name": aid.uid.name(),
@@ -825,73 +779,4 @@ fn as_json(message: &Message) -> Value {
     };
     json["msg_type"] = message.name().into();
     json
-}
-
-/// Msgpack as JSON, with `{"__bytes_hex__": ..}` for bytes, which JSON has not.
-fn json_of(bytes: &[u8]) -> Value {
-    struct Seen(Value);
-
-    impl<'de> serde::Deserialize<'de> for Seen {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_any(Visitor).map(Seen)
-        }
-    }
-
-    struct Visitor;
-
-    impl<'de> serde::de::Visitor<'de> for Visitor {
-        type Value = Value;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("anything")
-        }
-
-        fn visit_unit<E>(self) -> Result<Value, E> {
-            Ok(Value::Null)
-        }
-
-        fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-            Ok(value.into())
-        }
-
-        fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-            Ok(value.into())
-        }
-
-        fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-            Ok(value.into())
-        }
-
-        fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-            Ok(value.into())
-        }
-
-        fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-            Ok(value.into())
-        }
-
-        fn visit_bytes<E>(self, value: &[u8]) -> Result<Value, E> {
-            let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
-            Ok(json!({ "__bytes_hex__": hex }))
-        }
-
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-            let mut values = Vec::new();
-            while let Some(Seen(value)) = seq.next_element()? {
-                values.push(value);
-            }
-            Ok(values.into())
-        }
-
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-            let mut pairs = Map::new();
-            while let Some((key, Seen(value))) = map.next_entry::<String, _>()? {
-                pairs.insert(key, value);
-            }
-            Ok(pairs.into())
-        }
-    }
-
-    let Seen(value) = rmp_serde::from_slice(bytes).expect("a payload is msgpack");
-    value
 }
