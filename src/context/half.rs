@@ -35,8 +35,8 @@ pub(crate) struct Half {
     start: RefCell<Option<Box<Start>>>,
     /// Of the body, or of the endpoint.
     scope: RefCell<Option<ScopeHandle>>,
-    /// The dialog cancelled that scope.
-    cancelled_scope: Cell<bool>,
+    /// With what the dialog cancelled that scope.
+    scope_cause: RefCell<Option<Cause>>,
     /// With which the body was polled last: who comes with the same one is the body.
     body: RefCell<Option<Waker>>,
     first: RefCell<Option<Payload>>,
@@ -91,7 +91,7 @@ impl Half {
             machine: RefCell::new(machine),
             start: RefCell::new(start),
             scope: RefCell::default(),
-            cancelled_scope: Cell::new(false),
+            scope_cause: RefCell::default(),
             body: RefCell::default(),
             first: RefCell::default(),
             items: RefCell::default(),
@@ -338,12 +338,23 @@ impl Half {
         self.exit.get()
     }
 
+    /// Whether the dialog cancelled the scope.
     pub(crate) fn cancelled_scope(&self) -> bool {
-        self.cancelled_scope.get()
+        self.scope_cause.borrow().is_some()
     }
 
     pub(crate) fn set_scope(&self, scope: ScopeHandle) {
         *self.scope.borrow_mut() = Some(scope);
+        // What ends a dialog can come together with what begins its body.
+        self.cancel_scope();
+    }
+
+    fn cancel_scope(&self) {
+        let scope = self.scope.borrow().clone();
+        let cause = self.scope_cause.borrow().clone();
+        if let (Some(scope), Some(cause)) = (scope, cause) {
+            scope.cancel_because(from_dialog(&cause, self.conn.own()));
+        }
     }
 
     pub(crate) fn polled_by(&self, waker: &Waker) {
@@ -462,11 +473,8 @@ impl Half {
             Effect::RequestCancel(cause) => self.conn.request_cancel_task(self, &cause),
             Effect::ArmBound => self.arm_bound(),
             Effect::CancelScope(cause) => {
-                self.cancelled_scope.set(true);
-                let scope = self.scope.borrow().clone();
-                if let Some(scope) = scope {
-                    scope.cancel_because(from_dialog(&cause, self.conn.own()));
-                }
+                *self.scope_cause.borrow_mut() = Some(cause);
+                self.cancel_scope();
             }
             Effect::DeliverStarted(first) => {
                 *self.first.borrow_mut() = Some(first);
