@@ -34,6 +34,8 @@ pub(crate) async fn host<T>(
         services.cancel();
         Ok(())
     });
-    within(actor.clone(), services).await?;
+    let ended = within(actor.clone(), services).await;
+    actor.lose_connections();
+    ended?;
     result.expect("the services end after main")
 }

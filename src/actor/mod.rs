@@ -106,6 +106,14 @@ impl Actor {
         Ok(())
     }
 
+    /// Lets go of the connections, which hold what is left of their dialogs and are held by it.
+    fn lose_connections(&self) {
+        let connections = self.connections.take();
+        for conn in connections.iter().filter_map(Weak::upgrade) {
+            conn.lose(None);
+        }
+    }
+
     /// Remembers a child process for as long as it is one.
     pub(crate) fn adopt(&self, process: &Rc<Process>) {
         let mut processes = self.processes.borrow_mut();
