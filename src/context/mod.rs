@@ -3,6 +3,8 @@
 mod half;
 mod open;
 mod outcome;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::poll_fn;
