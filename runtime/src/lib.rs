@@ -64,6 +64,7 @@ pub mod time;
 
 pub use cause::{CancelCause, CancelKind, Cancelled, Peer};
 pub use error::{Error, ErrorId, Leaves, Result};
+pub use executor::{TaskId, current_task};
 pub use host::{Runtime, RuntimeBuilder, in_runtime, run};
 pub use nursery::{
     ChildCancelled, ChildPanicked, Gone, NotStarted, Nursery, NurseryClosed, NurseryHandle,

@@ -93,6 +93,38 @@ pub(crate) fn try_current() -> Option<Rc<Core>> {
         .flatten()
 }
 
+/// Which task it is, for as long as its runtime runs: equal for the same task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TaskId {
+    executor: u16,
+    node: NodeId,
+}
+
+/// The task that this code runs in: a child of a nursery, or the main task. The body of a
+/// nursery runs in the task that opened it. `None` outside of a runtime.
+///
+/// ```
+/// use tractor_runtime::{current_task, nursery, run};
+///
+/// run(async || {
+///     let outer = current_task();
+///     nursery(async |n| {
+///         assert_eq!(current_task(), outer);
+///         n.start_soon(async { Ok(assert_ne!(current_task(), outer)) });
+///         Ok(())
+///     })
+///     .await
+/// })
+/// # .unwrap();
+/// assert_eq!(current_task(), None);
+/// ```
+pub fn current_task() -> Option<TaskId> {
+    let core = try_current()?;
+    let node = core.task(Here::node())?;
+    let executor = core.registration.id();
+    Some(TaskId { executor, node })
+}
+
 /// The label of the task that runs, for causes.
 pub(crate) fn current_label() -> Option<TaskLabel> {
     try_current().and_then(|core| core.label(Here::node()))
@@ -402,6 +434,20 @@ impl Core {
         let mut names = self.names.borrow_mut();
         if !names.is_empty() {
             names.remove(&node);
+        }
+    }
+
+    /// The task that this node belongs to: a child of a nursery, or the main task. The body of
+    /// a nursery is part of the task that opened it.
+    fn task(&self, mut node: NodeId) -> Option<NodeId> {
+        let tree = self.tree.borrow();
+        let slots = self.slots.borrow();
+        loop {
+            let (frame, key) = tree.frame(node)?;
+            if slots.member(key)? != crate::nursery::BODY {
+                return Some(frame);
+            }
+            node = tree.parent(frame)?;
         }
     }
 

@@ -93,6 +93,12 @@ impl Slots {
         }
     }
 
+    /// What the owner of its list calls a task.
+    pub(crate) fn member(&self, key: Key) -> Option<u32> {
+        let slot = self.slots.get(key.index() as usize)?;
+        (slot.generation == key.generation()).then_some(slot.member)
+    }
+
     pub(crate) fn add_list(&mut self) -> ListId {
         ListId(self.lists.insert(List::default()) as u32)
     }

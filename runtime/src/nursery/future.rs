@@ -165,7 +165,7 @@ struct Entered {
 }
 
 /// What the ready list calls the body. Children are called by their number.
-const BODY: u32 = u32::MAX;
+pub(crate) const BODY: u32 = u32::MAX;
 
 impl<'scope> Nursery<'scope, '_> {
     /// Starts a child: it runs from the next batch on, as code of the nursery's scope.

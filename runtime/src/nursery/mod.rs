@@ -5,6 +5,7 @@ mod handle;
 mod start;
 mod task;
 
+pub(crate) use future::BODY;
 pub use future::{Nursery, NurseryOptions, nursery};
 pub use handle::NurseryHandle;
 pub use start::{NotStarted, TaskStatus};

@@ -386,6 +386,12 @@ impl<K: Copy, W> Tree<K, W> {
         }
     }
 
+    /// The task-like frame that this node is in, with its key.
+    pub(crate) fn frame(&self, id: NodeId) -> Option<(NodeId, K)> {
+        let (frame, _) = self.task_node(id)?;
+        Some((frame, self.node(frame.index).task?))
+    }
+
     /// Whether a frame may be dropped that was cancelled when its poll began: it still is, nothing
     /// holds it, and leaves that are not woken by its task had a batch to see the cancellation.
     #[inline]
