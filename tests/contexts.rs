@@ -227,6 +227,20 @@ fn body_cancels_and_goes_on() {
 }
 
 #[test]
+fn body_of_a_nursery_in_the_body_is_the_same_task() {
+    let outcome = with_act(Then::Sleep, async |ctx, _| {
+        nursery(async |_| {
+            assert!(ctx.cancel().await, "the endpoint has ended");
+            time::sleep(Duration::from_millis(1)).await?;
+            ctx.wait_for_result().await
+        })
+        .await
+    })
+    .unwrap();
+    assert!(matches!(outcome, Outcome::Cancelled(_)), "{outcome:?}");
+}
+
+#[test]
 fn another_task_cancels_and_the_body_is_cut_short() {
     let error = with_act(Then::Sleep, async |ctx, _| {
         nursery(async |n| {

@@ -2,12 +2,13 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::task::Waker;
 use std::time::Duration;
 
 use serde::Serialize;
 use tractor_runtime::sync::Event;
-use tractor_runtime::{CancelCause, Cancelled, Error, ScopeHandle, TaskHandle, shield, time};
+use tractor_runtime::{
+    CancelCause, Cancelled, Error, ScopeHandle, TaskHandle, TaskId, current_task, shield, time,
+};
 
 use crate::actor::{Connection, from_dialog, to_dialog};
 use crate::dialog::{
@@ -37,8 +38,8 @@ pub(crate) struct Half {
     scope: RefCell<Option<ScopeHandle>>,
     /// With what the dialog cancelled that scope.
     scope_cause: RefCell<Option<Cause>>,
-    /// With which the body was polled last: who comes with the same one is the body.
-    body: RefCell<Option<Waker>>,
+    /// The task that runs the body.
+    body: Cell<Option<TaskId>>,
     first: RefCell<Option<Payload>>,
     items: RefCell<VecDeque<Payload>>,
     items_ended: Cell<bool>,
@@ -92,7 +93,7 @@ impl Half {
             start: RefCell::new(start),
             scope: RefCell::default(),
             scope_cause: RefCell::default(),
-            body: RefCell::default(),
+            body: Cell::new(None),
             first: RefCell::default(),
             items: RefCell::default(),
             items_ended: Cell::new(false),
@@ -206,11 +207,9 @@ impl Half {
         self.parent_event(ParentEvent::Dropped(cause));
     }
 
-    /// Somebody who has the context asks to cancel it; `asker` tells whether it is the body.
-    pub(crate) fn cancel(self: &Rc<Self>, cause: Cause, asker: &Waker) {
-        let body = self.body.borrow();
-        let by_body = body.as_ref().is_some_and(|body| body.will_wake(asker));
-        drop(body);
+    /// The task that runs here asks to cancel.
+    pub(crate) fn cancel(self: &Rc<Self>, cause: Cause) {
+        let by_body = self.body.get() == current_task();
         self.parent_event(ParentEvent::Cancel { cause, by_body });
     }
 
@@ -343,6 +342,13 @@ impl Half {
         self.scope_cause.borrow().is_some()
     }
 
+    /// The running task begins the body.
+    pub(crate) fn begin_body(&self, scope: ScopeHandle) {
+        self.body.set(current_task());
+        self.set_scope(scope);
+    }
+
+    /// What the dialog cancels.
     pub(crate) fn set_scope(&self, scope: ScopeHandle) {
         *self.scope.borrow_mut() = Some(scope);
         // What ends a dialog can come together with what begins its body.
@@ -354,13 +360,6 @@ impl Half {
         let cause = self.scope_cause.borrow().clone();
         if let (Some(scope), Some(cause)) = (scope, cause) {
             scope.cancel_because(from_dialog(&cause, self.conn.own()));
-        }
-    }
-
-    pub(crate) fn polled_by(&self, waker: &Waker) {
-        let mut body = self.body.borrow_mut();
-        if !body.as_ref().is_some_and(|body| body.will_wake(waker)) {
-            *body = Some(waker.clone());
         }
     }
 

@@ -7,10 +7,8 @@ mod outcome;
 mod tests;
 
 use std::fmt;
-use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::task::Poll;
 
 use serde::de::DeserializeOwned;
 use tractor_runtime::{CancelCause, CancelKind, Result, checkpoint_if_cancelled, shield};
@@ -109,14 +107,7 @@ impl<D: Dialog, R: DeserializeOwned> Context<D, Caller<R>> {
     /// The same for a reason of its own.
     pub async fn cancel_because(&self, cause: CancelCause) -> bool {
         let cause = to_dialog(&cause, self.half.conn().own());
-        let mut cause = Some(cause);
-        poll_fn(|cx| {
-            if let Some(cause) = cause.take() {
-                self.half.cancel(cause, cx.waker());
-            }
-            Poll::Ready(())
-        })
-        .await;
+        self.half.cancel(cause);
         shield(async {
             while !self.half.is_resolved() {
                 // It cannot be cancelled here, so there is nothing to be told.

@@ -1,5 +1,3 @@
-use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
@@ -78,13 +76,8 @@ pub(crate) async fn open<D: Dialog, R: DeserializeOwned, T>(
     let ctx = Context::new(half.clone());
     // A nursery for its scope: what the dialog cancels.
     let result = nursery(async |scope| {
-        half.set_scope(scope.scope());
-        let mut body = pin!(body(&ctx, first));
-        poll_fn(|cx| {
-            half.polled_by(cx.waker());
-            body.as_mut().poll(cx)
-        })
-        .await
+        half.begin_body(scope.scope());
+        body(&ctx, first).await
     })
     .await;
     half.body_ended(body_end(&result, half));
