@@ -2,14 +2,59 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::tree;
-use tractor::runtime::nursery;
-use tractor::{Result, SpawnOptions, endpoint};
+use tractor::runtime::{TooSlow, fail_after, nursery, time};
+use tractor::{Error, PeerLost, Portal, RemoteActorError, Result, SpawnOptions, endpoint};
 
 async fn double(x: u64) -> Result<u64> {
     Ok(2 * x)
 }
 endpoint!(double);
+
+async fn sleep((): ()) -> Result<()> {
+    Ok(time::sleep_forever().await?)
+}
+endpoint!(sleep);
+
+async fn fail(text: String) -> Result<()> {
+    Err(Error::group(
+        "two",
+        vec![
+            Error::msg(text.clone()),
+            std::fmt::Error.into(),
+            Error::msg(text),
+        ],
+    ))
+}
+endpoint!(fail);
+
+async fn log_level((): ()) -> Result<String> {
+    Ok(log::max_level().to_string())
+}
+endpoint!(log_level);
+
+async fn environment(name: String) -> Result<Option<String>> {
+    Ok(std::env::var(name).ok())
+}
+endpoint!(environment);
+
+fn with_actor<T>(
+    options: impl FnOnce(SpawnOptions) -> SpawnOptions,
+    body: impl AsyncFnOnce(&Portal) -> Result<T>,
+) -> Result<T> {
+    tree(async |marked: SpawnOptions| {
+        tractor::nursery(async |an| {
+            let options = options(marked).enable_module("calls");
+            let portal = an.start_actor("actor", options).await?;
+            let result = body(&portal).await?;
+            an.cancel();
+            Ok(result)
+        })
+        .await
+    })
+}
 
 #[test]
 fn a_call_gives_its_result() {
@@ -47,4 +92,84 @@ fn many_tasks_share_a_portal() {
         .await
     })
     .unwrap();
+}
+
+#[test]
+fn call_that_is_too_slow_is_cancelled() {
+    with_actor(
+        |options| options,
+        async |portal| {
+            let limit = Duration::from_millis(30);
+            let error = fail_after(limit, portal.run(sleep, ())).await.unwrap_err();
+            assert!(
+                error.is::<TooSlow>() && error.group_name().is_none(),
+                "{error:?}"
+            );
+            // The actor is none the worse for it.
+            assert_eq!(portal.run(double, 4).await?, 8);
+            Ok(())
+        },
+    )
+    .unwrap();
+}
+
+#[test]
+fn group_of_errors_is_one_error_of_the_endpoint() {
+    with_actor(
+        |options| options,
+        async |portal| {
+            let error = portal.run(fail, "broken".into()).await.unwrap_err();
+            let remote: &RemoteActorError = error.downcast_ref().expect("it is the endpoint's");
+            assert!(remote.message().contains("broken"), "{remote}");
+            assert_eq!(
+                remote.trace().matches("broken").count(),
+                2,
+                "{}",
+                remote.trace()
+            );
+            Ok(())
+        },
+    )
+    .unwrap();
+}
+
+#[test]
+fn call_of_an_actor_that_is_gone() {
+    tree(async |options: SpawnOptions| {
+        let portal = tractor::nursery(async |an| {
+            let portal = an.start_actor("actor", options.enable(double)).await?;
+            assert!(portal.is_connected());
+            assert!(portal.cancel_actor().await);
+            Ok(portal)
+        })
+        .await?;
+        assert!(!portal.is_connected());
+        assert!(!portal.cancel_actor().await);
+        let error = portal.run(double, 1).await.unwrap_err();
+        let lost: &PeerLost = error.downcast_ref().expect("it is gone");
+        assert_eq!(lost.peer(), portal.uid());
+        assert_eq!(lost.status().and_then(|status| status.code()), Some(0));
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn level_of_logs_and_environment_reach_the_child() {
+    let (level, value) = with_actor(
+        |options| {
+            options
+                .log_level(log::LevelFilter::Debug)
+                .env("TRACTOR_TEST_VALUE", "value")
+        },
+        async |portal| {
+            let name = String::from("TRACTOR_TEST_VALUE");
+            Ok((
+                portal.run(log_level, ()).await?,
+                portal.run(environment, name).await?,
+            ))
+        },
+    )
+    .unwrap();
+    assert_eq!((&*level, value.as_deref()), ("DEBUG", Some("value")));
 }

@@ -12,7 +12,12 @@ use std::{env, fs, thread};
 use common::HangGuard;
 use rustix::process::{Signal, getpid, kill_process};
 use tractor::runtime::time;
-use tractor::{CancelKind, Result, RunOptions, exit_code};
+use tractor::{ActorDied, CancelKind, Result, RunOptions, SpawnOptions, endpoint, exit_code};
+
+async fn end(status: i32) -> Result<()> {
+    std::process::exit(status)
+}
+endpoint!(end);
 
 const ROLE: &str = "TRACTOR_TEST_ROLE";
 
@@ -73,6 +78,23 @@ fn plays_its_role() {
             interrupt();
             assert_eq!(flag.swap(0, std::sync::atomic::Ordering::SeqCst), 1);
             6
+        }
+        "no-sigchld" => {
+            let error = tractor::run(async || {
+                tractor::nursery(async |an| {
+                    let options = SpawnOptions::new().env_remove(ROLE).enable(end);
+                    let asked = an.start_actor("asked", options.clone()).await?;
+                    let dies = an.start_actor("dies", options).await?;
+                    assert!(asked.cancel_actor().await);
+                    dies.run(end, 3).await
+                })
+                .await
+            })
+            .unwrap_err();
+            // The kernel has reaped it, and told nobody how it ended.
+            let died: &ActorDied = error.downcast_ref().expect("it died");
+            assert_eq!((died.uid().name(), died.status()), ("dies", None));
+            7
         }
         other => panic!("no role is called {other}"),
     };
@@ -138,4 +160,13 @@ fn interrupt_that_was_ignored_stays_ignored() {
 #[test]
 fn interrupt_that_the_host_handles_itself() {
     assert_eq!(play("handled").code(), Some(6));
+}
+
+#[test]
+fn host_that_ignores_the_end_of_children() {
+    // A shell would not pass that on.
+    let mut program = Command::new("env");
+    program.arg("--ignore-signal=CHLD");
+    program.arg(env::current_exe().unwrap());
+    assert_eq!(run(program, "no-sigchld").code(), Some(7));
 }
