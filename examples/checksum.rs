@@ -36,6 +36,9 @@ const IN_FLIGHT: usize = 8;
 /// Workers that may die over one file before it is given up.
 const DEATHS: usize = 3;
 
+/// How long a worker that was asked to end may take: one that is stopped, say, takes for ever.
+const GRACE: Duration = Duration::from_millis(400);
+
 /// How often there is something new to be seen.
 const REFRESH: Duration = Duration::from_millis(40);
 
@@ -165,7 +168,7 @@ async fn run_worker(
     in_flight: &mut VecDeque<usize>,
 ) -> tractor::Result<()> {
     tractor::nursery(async |an| {
-        let options = SpawnOptions::new().enable(hash_files);
+        let options = SpawnOptions::new().enable(hash_files).grace(GRACE);
         let worker = an.start_actor(&format!("worker_{slot}"), options).await?;
         worker
             .open_context(hash_files, (), async |ctx, pid| {

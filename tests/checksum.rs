@@ -68,16 +68,13 @@ fn file_removed_after_it_was_listed() {
     let place = Place::new("removed");
     place.generate();
     // One worker reads in order, and has much to read before it comes to the last file.
-    let large = File::create(place.path("large")).expect("a file can be made");
-    large.set_len(100 << 20).expect("it need not be filled");
+    place.write_hole("large");
     let last = place.path("~last");
     for attempt in 0.. {
         fs::write(&last, "soon gone").expect("a file can be written");
         let mut run = place.start(&["--workers", "1", "."], None);
         // There are workers only after the files have been listed.
-        while place.workers().is_empty() && run.child.try_wait().is_ok_and(|end| end.is_none()) {
-            thread::sleep(Duration::from_millis(1));
-        }
+        place.wait_for_workers(&mut run);
         fs::remove_file(&last).expect("the file is there");
         let run = run.finish();
 
@@ -185,6 +182,23 @@ fn interrupted_at_any_moment_leaves_nothing() {
         assert!(ended || run.status.signal() == Some(2), "{run:?}");
         place.assert_left_clean();
     });
+}
+
+#[test]
+fn interrupted_while_a_worker_is_stopped() {
+    let place = Place::new("stopped");
+    place.write_hole("large");
+    let mut run = place.start(&["--workers", "1", "."], None);
+    for worker in place.wait_for_workers(&mut run) {
+        kill(worker, Signal::STOP);
+    }
+    kill(run.child.id(), Signal::INT);
+    let interrupted = Instant::now();
+    let run = run.finish();
+    let took = interrupted.elapsed();
+    assert!(took < SOON + slack(), "took {took:?} to end");
+    assert_eq!(run.status.code(), Some(130), "{run:?}");
+    place.assert_left_clean();
 }
 
 /// Runs the example again and again, and lets `strike` at it after a random time.
@@ -299,6 +313,12 @@ impl Place {
         assert!(made.expect("coreutils are there").success());
     }
 
+    /// A file that takes its time to be read, and none to be written.
+    fn write_hole(&self, name: &str) {
+        let file = File::create(self.path(name)).expect("a file can be made");
+        file.set_len(200 << 20).expect("it need not be filled");
+    }
+
     /// What coreutils print. A listing without files is not given to them: they would read their
     /// standard input.
     fn expected(&self, paths: &[&str]) -> Vec<u8> {
@@ -349,6 +369,17 @@ impl Place {
     /// Those that a tractor started.
     fn workers(&self) -> Vec<u32> {
         processes_marked(&[&self.mark, "TRACTOR_ACTOR="])
+    }
+
+    /// Waits until there are workers, or it is too late for them.
+    fn wait_for_workers(&self, run: &mut Running) -> Vec<u32> {
+        loop {
+            let workers = self.workers();
+            if !workers.is_empty() || run.child.try_wait().is_ok_and(|end| end.is_some()) {
+                return workers;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// A second is enough for every process and file to be gone.
