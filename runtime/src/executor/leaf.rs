@@ -74,6 +74,7 @@ impl Leaf {
     }
 
     /// Has a waker that is not the task's own called when the scope is cancelled.
+    #[inline]
     pub(crate) fn watch(&mut self, cx: &Context<'_>) {
         watch(&mut self.foreign, cx);
     }

@@ -131,6 +131,7 @@ pub(crate) fn current_label() -> Option<TaskLabel> {
 }
 
 /// Wakes a task of the runtime that runs on this thread now. False if the key is another's.
+#[inline]
 fn wake_here(key: Key) -> bool {
     let foreign = CURRENT.try_with(|current| match &*current.borrow() {
         Some(core) if core.registration.id() == key.executor() => Some(core.wake_slot(key)),
@@ -258,6 +259,7 @@ impl Core {
         &self.clock
     }
 
+    #[inline]
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.tree.borrow().next_deadline()
     }
@@ -275,6 +277,7 @@ impl Core {
         f(&mut self.slots.borrow_mut())
     }
 
+    #[inline]
     pub(crate) fn shuffle(&self, list: ListId) {
         if let Some(rng) = &mut *self.rng.borrow_mut() {
             let mut slots = self.slots.borrow_mut();
@@ -327,6 +330,7 @@ impl Core {
         result
     }
 
+    #[inline]
     fn wake_all(&self, mut woken: Vec<Woken<Key>>) {
         for woken in woken.drain(..) {
             match woken {
@@ -339,6 +343,7 @@ impl Core {
     }
 
     /// The flag of the place where we are may have changed under us.
+    #[inline]
     pub(crate) fn refresh_here(&self) {
         let node = Here::node();
         if node != NodeId::NONE {
@@ -346,6 +351,7 @@ impl Core {
         }
     }
 
+    #[inline]
     fn look_at_the_clock(&self) -> bool {
         let Some(next) = self.next_deadline() else {
             return false;

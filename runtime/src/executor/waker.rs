@@ -33,6 +33,7 @@ pub(crate) const MAX_SLOTS: usize = 1 << INDEX_BITS;
 const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 
 impl Key {
+    #[inline]
     pub(crate) fn new(executor: u16, generation: u32, index: u32) -> Self {
         let executor = (u64::from(executor) + 1) << (INDEX_BITS + GENERATION_BITS);
         let generation = u64::from(generation & GENERATION_MASK) << INDEX_BITS;
@@ -87,6 +88,7 @@ impl Key {
 static VTABLE: RawWakerVTable =
     RawWakerVTable::new(|data| RawWaker::new(data, &VTABLE), wake, wake, |_| {});
 
+#[inline]
 fn wake(data: *const ()) {
     if let Some(key) = Key::unpack(data.addr() as u64)
         && !super::wake_here(key)
@@ -103,6 +105,7 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
+    #[inline]
     pub(crate) fn new() -> Self {
         let id = {
             let mut ids = IDS

@@ -12,6 +12,7 @@ use crate::executor::{Here, Leaf, current};
 /// # Errors
 ///
 /// [`Cancelled`] if it is, also if its deadline passed in the meantime.
+#[inline]
 pub fn checkpoint() -> Checkpoint {
     Checkpoint {
         leaf: Leaf::default(),
@@ -96,6 +97,7 @@ pub struct Checkpoint {
 impl Future for Checkpoint {
     type Output = Result<(), Cancelled>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { leaf, yielded } = self.get_mut();
         if *yielded && Here::is_cancelled() {
@@ -138,6 +140,7 @@ pub struct ShieldedCheckpoint {
 impl Future for ShieldedCheckpoint {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.hold.take().is_some() {
             return Poll::Ready(());

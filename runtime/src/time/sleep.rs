@@ -74,6 +74,7 @@ struct Armed {
 }
 
 impl Sleep {
+    #[inline]
     fn new(until: Until) -> Self {
         Self {
             until,
@@ -86,6 +87,7 @@ impl Sleep {
 impl Future for Sleep {
     type Output = Result<(), Cancelled>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { until, leaf, armed } = self.get_mut();
         if let Until::For(duration) = *until {
@@ -117,6 +119,7 @@ impl Future for Sleep {
 }
 
 impl Armed {
+    #[inline]
     fn new(core: Rc<Core>, when: Instant, waker: &Waker) -> Self {
         let waker = waker.clone();
         let id = core.tree_mut(|tree| tree.arm_timer(when, waker.clone()));
@@ -129,10 +132,12 @@ impl Armed {
     }
 
     /// Timers leave the heap when the clock is looked at, so the time of that says which did.
+    #[inline]
     fn has_fired(&self) -> bool {
         self.when <= self.core.looked_at()
     }
 
+    #[inline]
     fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.has_fired() {
             return Poll::Ready(());
