@@ -134,6 +134,12 @@ impl Here {
         Self::replace(place);
     }
 
+    /// The runtime whose task polls here.
+    #[inline]
+    pub(crate) fn executor() -> Option<u16> {
+        HERE.with(|here| here.task.get()).map(Key::executor)
+    }
+
     #[inline]
     pub(crate) fn node() -> NodeId {
         HERE.with(|here| here.node.get())

@@ -245,6 +245,12 @@ impl Core {
         self.registration.mailbox().hang_up(waker)
     }
 
+    /// What wakers call this runtime.
+    #[inline]
+    pub(crate) fn id(&self) -> u16 {
+        self.registration.id()
+    }
+
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
     }

@@ -120,8 +120,17 @@ impl Link {
     }
 
     /// Moves the node under the current scope, if that is another one than before.
+    ///
+    /// # Panics
+    ///
+    /// Outside of the runtime that the node is in: another one's tree would take it for some node
+    /// of its own.
     #[inline]
     pub(crate) fn follow(&mut self) {
+        assert!(
+            Here::executor() == Some(self.core.id()),
+            "a scope or nursery was polled outside of the tractor runtime that it was begun in"
+        );
         let parent = Here::node();
         if parent != self.parent {
             self.parent = parent;
