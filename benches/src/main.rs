@@ -35,16 +35,18 @@ fn main() -> ExitCode {
     };
     let mut workloads = local::workloads();
     workloads.retain(|workload| workload.name.contains(&request.filter));
-    if let Some(who) = &request.only {
-        for workload in &mut workloads {
-            workload.sides.retain(|side| side.who == who);
-        }
-    }
     if request.list {
         for workload in &workloads {
             println!("{}", workload.name);
         }
         return ExitCode::SUCCESS;
+    }
+    let has_trio = request.only.is_none() && trio::is_installed();
+    for workload in &mut workloads {
+        workload.sides.retain(|side| match &request.only {
+            Some(who) => side.who == who,
+            None => side.who != trio::NAME || has_trio,
+        });
     }
 
     machine::print_header();

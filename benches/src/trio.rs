@@ -2,21 +2,19 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use crate::stopwatch::Stopwatch;
 
 const SCRIPT: &str = include_str!("trio_side.py");
 
+pub(crate) const NAME: &str = "trio";
+
 pub(crate) fn is_installed() -> bool {
-    static INSTALLED: OnceLock<bool> = OnceLock::new();
-    *INSTALLED.get_or_init(|| {
-        let tried = Command::new("python3")
-            .args(["-c", "import trio"])
-            .stderr(Stdio::null())
-            .status();
-        tried.is_ok_and(|status| status.success())
-    })
+    let tried = Command::new("python3")
+        .args(["-c", "import trio"])
+        .stderr(Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
 }
 
 pub(crate) fn measure(watch: &Stopwatch, workload: &str, count: usize) {

@@ -72,13 +72,11 @@ impl Workload {
     /// What newcomers know, where it is installed: `workload` of `trio_side.py`. It runs in a
     /// process of its own and takes long, so it is only asked in a few rounds.
     pub(crate) fn trio(mut self, workload: &'static str, count: usize) -> Self {
-        if trio::is_installed() {
-            self.sides.push(Side {
-                who: "trio",
-                run: Box::new(move |watch| trio::measure(&watch, workload, count)),
-                at_most: 2,
-            });
-        }
+        self.sides.push(Side {
+            who: trio::NAME,
+            run: Box::new(move |watch| trio::measure(&watch, workload, count)),
+            at_most: 2,
+        });
         self
     }
 
@@ -151,7 +149,7 @@ pub(crate) fn print_table(workloads: &[Workload], effort: Effort) {
                 continue;
             };
             let ratio = match ours {
-                Some(ours) if side.who != US => format!("{:.2}", ours / median),
+                Some(ours) if side.who != US => format!("{:.3}", ours / median),
                 _ => String::new(),
             };
             let verdict = ours.map_or_else(String::new, |ours| {
