@@ -42,9 +42,134 @@
 //! beats a cancellation. It is also a schedule point: a task that never has to wait yields to the
 //! others after every 128 operations.
 //!
-//! Stack: polling nested futures nests calls, as everywhere in Rust. A level of nested scopes takes
-//! about 300 bytes in a release build, a level of nested nurseries about 1.5 KiB; ten times that
-//! in a debug build.
+//! | operation | cancel point | after a cancellation |
+//! | --- | --- | --- |
+//! | [`checkpoint`], [`checkpoint_if_cancelled`] | yes | |
+//! | [`check_cancelled`] | yes, but it neither awaits nor yields | |
+//! | [`cancel_shielded_checkpoint`] | no | |
+//! | [`sleep`](time::sleep), [`sleep_until`](time::sleep_until), [`sleep_forever`](time::sleep_forever) | yes | the timer is gone |
+//! | [`Event::wait`](sync::Event::wait) | yes | the waiter is gone |
+//! | [`Sender::send`](sync::Sender::send) | yes | the error has the item |
+//! | [`Receiver::recv`](sync::Receiver::recv) | yes | no item was taken; one that was on its way goes to the next receiver |
+//! | awaiting a [`TaskHandle`], [`TaskHandle::gone`] | yes | the child goes on |
+//! | [`Nursery::start`] | no: the child is cancelled in its place, and waited for | the result is the child's |
+//! | leaving a [`nursery`] | no: the children are cancelled in its place, and waited for | no child is left |
+//! | [`Io`](io::Io)'s operations | yes | nothing was read or written |
+//! | [`ChildExit::wait`](process::ChildExit::wait) | yes | the process goes on |
+//! | entering or leaving a scope, [`Nursery::start_soon`], everything with `try_` | no | |
+//!
+//! # Guarantees
+//!
+//! * **No child outlives its nursery.** When a nursery's future is done or has been dropped, every
+//!   child has ended and its future has been dropped. If the nursery's future is leaked instead, its
+//!   children are never polled again, so what they borrow is safe.
+//! * **Level-triggered.** While a scope is cancelled, every checkpoint in it says so, however often
+//!   that was swallowed.
+//! * **Two chances.** A task, body or scope that was cancelled is polled once more; what is still
+//!   pending then, and is held by no shield, unfinished nursery or operation that must finish, is
+//!   dropped, and the code around it gets [`Cancelled`]. A loop that swallows cancellations is
+//!   stopped after 1,024 of them in one poll.
+//! * **The outermost scope absorbs.** A cancellation ends at the outermost cancelled scope that can
+//!   be seen from where it was told; scopes further in pass it on. Other errors pass everywhere.
+//! * **The first cause stays.** It flows down unchanged to everything below.
+//! * **Nothing is lost.** An item or a wake-up that was handed to a waiter that is then cancelled
+//!   goes to the next one.
+//! * **Never early.** A sleep or timeout never ends before its time, by the clock of its runtime.
+//! * **Equal seeds, equal orders.** A test that does no real I/O repeats exactly.
+//!
+//! # What it does not do
+//!
+//! It does not spread tasks over threads: a runtime is one thread, which is why tasks may borrow,
+//! and share without locks. It has no detached tasks: what is to outlive a function is started in
+//! a nursery that was passed to it, or through a [`NurseryHandle`]. It does not abort a task in
+//! the middle of code that does not yield; [`check_cancelled`] is for such code to ask.
+//!
+//! Combinators of other crates that drop futures (`select!`) work, but what they drop gets no chance
+//! to clean up; cancel a scope instead.
+//!
+//! Polling nested futures nests calls, as everywhere in Rust. A level of nested scopes takes about
+//! 0.5 KiB of stack in a release build and a level of nested nurseries 1 KiB; four times that in a
+//! debug build. Cancelling, deadlines and taking the tree down do not recurse.
+//!
+//! # Cookbook
+//!
+//! Clean up, also when cancelled, but not for ever:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use tractor_runtime::{Result, finally, run, time::sleep};
+//! # async fn say_goodbye() -> Result<()> { Ok(sleep(Duration::from_millis(1)).await?) }
+//! # run(async || {
+//! let work = async { Ok(sleep(Duration::from_millis(2)).await?) };
+//! finally(work, Duration::from_secs(1), async || {
+//!     if let Err(error) = say_goodbye().await {
+//!         eprintln!("left without a goodbye: {error}");
+//!     }
+//! })
+//! .await
+//! # }).unwrap();
+//! ```
+//!
+//! The first of several answers, with the others cancelled and gone:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use tractor_runtime::{nursery, run, sync::channel, time::sleep};
+//! # let first = run(async || {
+//! let (sender, receiver) = channel(1);
+//! let first = nursery(async |n| {
+//!     for wait in [5, 1, 3] {
+//!         let sender = sender.clone();
+//!         n.start_soon(async move {
+//!             sleep(Duration::from_millis(wait)).await?;
+//!             Ok(sender.send(wait).await?)
+//!         });
+//!     }
+//!     let first = receiver.recv().await?;
+//!     n.cancel();
+//!     Ok(first)
+//! })
+//! .await?;
+//! # Ok(first)
+//! # }).unwrap();
+//! # assert_eq!(first, 1);
+//! ```
+//!
+//! A helper that is ready when `start` returns, and ends with the block:
+//!
+//! ```
+//! # use std::rc::Rc;
+//! # use tractor_runtime::{nursery, run, sync::Event};
+//! # run(async || {
+//! nursery(async |n| {
+//!     let stop = n
+//!         .start(async |status| {
+//!             let stop = Rc::new(Event::new());
+//!             status.started(stop.clone());
+//!             Ok(stop.wait().await?)
+//!         })
+//!         .await?;
+//!     stop.set();
+//!     Ok(())
+//! })
+//! .await
+//! # }).unwrap();
+//! ```
+//!
+//! An hour in a test:
+//!
+//! ```
+//! # use std::time::Duration;
+//! use tractor_runtime::{testing, time::{now, sleep}};
+//!
+//! testing::run(async || {
+//!     let start = now();
+//!     sleep(Duration::from_secs(3600)).await?;
+//!     assert_eq!(now() - start, Duration::from_secs(3600));
+//!     Ok(())
+//! })
+//! # .unwrap();
+//! ```
 
 #[cfg(not(all(unix, target_pointer_width = "64")))]
 compile_error!("tractor-runtime supports 64-bit Unix systems only: its wakers are 64-bit integers");
