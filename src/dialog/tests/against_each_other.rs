@@ -185,6 +185,7 @@ impl Side {
 }
 
 struct Sim {
+    kind: Kind,
     gives_credit: bool,
     parent: Parent,
     parent_side: Side,
@@ -201,11 +202,12 @@ struct Sim {
 }
 
 impl Sim {
-    fn new(gives_credit: bool) -> Self {
+    fn new(kind: Kind, gives_credit: bool) -> Self {
         let features = Self::features(gives_credit);
         Self {
+            kind,
             gives_credit,
-            parent: Parent::new(parent_setup(features), Kind::Context),
+            parent: Parent::new(parent_setup(features), kind),
             parent_side: Side::new(),
             is_open: false,
             is_armed: false,
@@ -399,7 +401,10 @@ impl Sim {
                     .is_some_and(|child| child.state() == ChildState::Received);
                 if is_new {
                     self.child_side.run = Run::Running { cancelled: false };
-                    self.child_does(ChildEvent::Accept(FuncType::Context));
+                    self.child_does(ChildEvent::Accept(match self.kind {
+                        Kind::Context => FuncType::Context,
+                        Kind::Function => FuncType::AsyncFunc,
+                    }));
                 }
             }
             Step::Refuse => self.child_does(ChildEvent::Refuse(failure(child_uid()))),
@@ -680,10 +685,11 @@ proptest! {
 
     #[test]
     fn halves_agree_whatever_happens(
+        kind in prop::sample::select(vec![Kind::Context, Kind::Context, Kind::Function]),
         gives_credit in prop::bool::weighted(0.7),
         steps in prop::collection::vec(step(), 0..150),
     ) {
-        let mut sim = Sim::new(gives_credit);
+        let mut sim = Sim::new(kind, gives_credit);
         for step in steps {
             sim.take(step);
         }
@@ -695,7 +701,7 @@ proptest! {
     fn streams_flow_without_overrun_or_standstill(
         steps in prop::collection::vec(stream_step(), 0..120),
     ) {
-        let mut sim = Sim::new(true);
+        let mut sim = Sim::new(Kind::Context, true);
         for step in [
             Step::Open,
             Step::ToChild { packets: 1 },
