@@ -39,6 +39,20 @@
 //!
 //! Through the [`log`] crate, with the targets `tractor::actor`, `tractor::spawn`,
 //! `tractor::wire` and `tractor::dialog`. Nothing is printed, and no logger is installed.
+//!
+//! # Tests
+//!
+//! A child is this program started again, and a test's program is its runner, whose `main` knows
+//! nothing of actors. With the feature `testing`, given to a dev-dependency, a child becomes its actor
+//! before that `main`, so that tests start actors as programs do, with any runner:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! tractor = { git = "...", features = ["testing"] }
+//! ```
+//!
+//! It is not for programs: what stands before [`run`](fn@run) in their `main`, a logger say, is
+//! skipped in children then.
 #![forbid(unsafe_code)]
 
 mod actor;

@@ -214,7 +214,11 @@ fn body_cancels_and_goes_on() {
         assert!(ctx.cancel_called() && ctx.cancel_acked());
         time::sleep(Duration::from_millis(1)).await?;
         let refused = ctx.open_stream().unwrap_err();
-        assert!(refused.is::<ContextMisuse>(), "{refused:?}");
+        assert!(refused.is::<ContextCancelled>(), "{refused:?}");
+        assert_eq!(
+            Some(refused.id()),
+            ctx.remote_error().map(|error| error.id())
+        );
         ctx.wait_for_result().await
     })
     .unwrap();

@@ -47,6 +47,8 @@ pub(crate) struct Half {
     bound: RefCell<Option<TaskHandle<'static, ()>>>,
     /// What became of the dialog, if that is an error: always the same one.
     raised: OnceCell<Error>,
+    /// The answer to this side's own request to cancel, as an error.
+    answer: OnceCell<Error>,
     /// Set at the next change of anything here. Made by whoever waits.
     changed: RefCell<Option<Rc<Event>>>,
 }
@@ -100,6 +102,7 @@ impl Half {
             exit: Cell::new(None),
             bound: RefCell::default(),
             raised: OnceCell::new(),
+            answer: OnceCell::new(),
             changed: RefCell::default(),
         })
     }
@@ -277,7 +280,10 @@ impl Half {
         };
         opened.map_err(|refused| match refused {
             OpenRefused::NotStarted => ContextMisuse::NotStarted.into(),
-            OpenRefused::Cancelled => ContextMisuse::OpenedAfterCancel.into(),
+            OpenRefused::Cancelled => match self.remote_error() {
+                Some(error) => error,
+                None => ContextMisuse::OpenedAfterCancel.into(),
+            },
             OpenRefused::AlreadyOpened => ContextMisuse::OpenedTwice.into(),
             OpenRefused::Ended => self.ended(),
         })
@@ -422,6 +428,18 @@ impl Half {
             _ => return None,
         };
         Some(self.raised.get_or_init(|| error).clone())
+    }
+
+    /// The error that the peer sent, if it sent one: also the answer to this side's own request.
+    pub(crate) fn remote_error(&self) -> Option<Error> {
+        match self.resolution()? {
+            Resolution::Failed(_) => self.raised(),
+            Resolution::Cancelled(msg) => {
+                let answer = || error::context_cancelled(*msg).into();
+                Some(self.answer.get_or_init(answer).clone())
+            }
+            _ => None,
+        }
     }
 
     pub(crate) fn peer_lost(&self, loss: &Loss) -> PeerLost {

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
-use tractor_runtime::{CancelCause, CancelKind, Result, checkpoint_if_cancelled, shield};
+use tractor_runtime::{CancelCause, CancelKind, Error, Result, checkpoint_if_cancelled, shield};
 
 pub(crate) use half::Half;
 pub(crate) use open::{call, open};
@@ -87,8 +87,9 @@ impl<D: Dialog, R: DeserializeOwned> Context<D, Caller<R>> {
     ///
     /// # Errors
     ///
-    /// [`ContextMisuse`](crate::ContextMisuse) the second time and after a cancellation; what
-    /// became of the endpoint, if it has failed.
+    /// [`ContextMisuse`](crate::ContextMisuse) the second time, and after this side has asked to
+    /// cancel; what became of the endpoint, once that is known, also if it is
+    /// [`ContextCancelled`](crate::ContextCancelled).
     pub fn open_stream(&self) -> Result<MsgStream<D::ToChild, D::ToParent>> {
         self.half.open_stream()?;
         Ok(MsgStream::new(self.half.clone()))
@@ -152,6 +153,12 @@ impl<D: Dialog, R: DeserializeOwned> Context<D, Caller<R>> {
                 _ => Outcome::Unanswered,
             });
         }
+    }
+
+    /// The error with which the endpoint ended, if it did and sent one: always the same error. It
+    /// may be the answer to this side's own request to cancel, which is raised nowhere.
+    pub fn remote_error(&self) -> Option<Error> {
+        self.half.remote_error()
     }
 
     /// Whether the endpoint was cancelled because this side asked through this context.
