@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tractor_runtime::{Error, Result, run, time};
+use tractor_runtime::{Error, Result, checkpoint, move_on_after, nursery, run, time};
 
 use super::*;
 use crate::Portal;
@@ -462,6 +462,42 @@ fn end_of_the_connection_together_with_started_cancels_the_body() {
             .expect("the socket is open");
     });
     assert!(error.is::<crate::PeerLost>(), "{error:?}");
+}
+
+#[test]
+fn sender_comes_free_when_the_dialog_ends_though_the_peer_does_not_read() {
+    let (filled, is_filled) = channel();
+    let script = move |mut peer: Peer| {
+        let cid = peer.receive_start();
+        peer.send(&[start_ack(&cid), started(&cid)]);
+        is_filled.recv().expect("the body fills what there is");
+        let pld = Payload::nil();
+        peer.send(&[Message::Return { cid, pld }]);
+        peer.end();
+    };
+    let [own, peer] = ["own", "peer"].map(Uid::fresh);
+    against(own, peer, script, async move |portal| {
+        portal
+            .open_context_named::<Any, _, (), ()>("api:any", (), async |ctx, _| {
+                let stream = ctx.open_stream()?;
+                let item = seen(json!("x".repeat(10_000)));
+                let full = Duration::from_millis(50);
+                while !move_on_after(full, stream.send(&item))
+                    .await?
+                    .is_cancelled()
+                {}
+                let refused = nursery(async |n| {
+                    let waiting = n.start_soon(async { Ok(stream.send(&item).await.is_err()) });
+                    checkpoint().await?;
+                    filled.send(()).expect("the peer waits for it");
+                    waiting.await
+                })
+                .await?;
+                assert!(refused, "the dialog has ended");
+                Ok(())
+            })
+            .await
+    });
 }
 
 #[test]

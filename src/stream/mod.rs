@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
+use futures_lite::future::or;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tractor_runtime::{Result, checkpoint_if_cancelled};
@@ -46,7 +47,10 @@ impl<S: Serialize, R: DeserializeOwned> MsgStream<S, R> {
                         let what = format!("an item of {}", self.half.path());
                         return Err(MsgTypeError::new(what, error).into());
                     }
-                    Err(SendError::Full) => self.half.conn().link().room().await?,
+                    // The dialog may end before a peer that does not read makes room.
+                    Err(SendError::Full) => {
+                        or(self.half.conn().link().room(), self.half.changed()).await?;
+                    }
                     // The loss is declared by who reads, after all that came was delivered.
                     Err(_) if self.half.conn().is_lost() => return Err(self.half.ended()),
                     Err(_) => self.half.changed().await?,
