@@ -467,12 +467,16 @@ fn end_of_the_connection_together_with_started_cancels_the_body() {
 #[test]
 fn sender_comes_free_when_the_dialog_ends_though_the_peer_does_not_read() {
     let (filled, is_filled) = channel();
+    let (freed, is_freed) = channel();
     let script = move |mut peer: Peer| {
         let cid = peer.receive_start();
         peer.send(&[start_ack(&cid), started(&cid)]);
         is_filled.recv().expect("the body fills what there is");
         let pld = Payload::nil();
         peer.send(&[Message::Return { cid, pld }]);
+        is_freed
+            .recv_timeout(Duration::from_secs(10))
+            .expect("the body does not wait for room");
         peer.end();
     };
     let [own, peer] = ["own", "peer"].map(Uid::fresh);
@@ -494,6 +498,7 @@ fn sender_comes_free_when_the_dialog_ends_though_the_peer_does_not_read() {
                 })
                 .await?;
                 assert!(refused, "the dialog has ended");
+                freed.send(()).expect("the peer waits for it");
                 Ok(())
             })
             .await
