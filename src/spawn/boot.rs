@@ -7,15 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::net::sockopt::socket_peercred;
 use rustix::process::{
     Pid, Signal, getpgrp, getpid, getppid, kill_current_process_group, kill_process,
-    set_parent_process_death_signal,
 };
 
-use super::MARK;
+use super::{MARK, platform};
 
 /// Exit status of a child whose parent was gone before it could begin.
 const ORPHANED: i32 = 1;
@@ -30,7 +28,7 @@ pub(crate) fn is_marked() -> bool {
 
 fn marked_by() -> Option<Pid> {
     let told: i32 = std::env::var(MARK).ok()?.parse().ok()?;
-    let made = socket_peercred(std::io::stdin()).ok()?.pid;
+    let made = platform::maker(std::io::stdin())?;
     (told == made.as_raw_pid()).then_some(made)
 }
 
@@ -48,7 +46,7 @@ impl Inherited {
         let Some(parent) = marked_by() else {
             return Ok(None);
         };
-        set_parent_process_death_signal(Some(Signal::KILL))?;
+        platform::die_with_parent(true)?;
         // A parent that died before that would never be told of.
         if getppid() != Some(parent) {
             std::process::exit(ORPHANED);
@@ -85,7 +83,7 @@ impl Watchdog {
         thread::Builder::new()
             .name("tractor-watchdog".into())
             .spawn(move || shared.watch(&channel))?;
-        set_parent_process_death_signal(None)?;
+        platform::die_with_parent(false)?;
         Ok(())
     }
 
@@ -124,7 +122,7 @@ impl Drop for Adopted {
 impl Shared {
     fn watch(&self, channel: &OwnedFd) {
         loop {
-            let mut fds = [PollFd::new(channel, PollFlags::RDHUP)];
+            let mut fds = [PollFd::new(channel, platform::PEER_GONE)];
             match poll(&mut fds, None) {
                 Ok(_) => break,
                 Err(Errno::INTR) => {}

@@ -3,6 +3,7 @@
 mod boot;
 mod enter;
 mod options;
+mod platform;
 mod process;
 
 pub(crate) use boot::{Watchdog, is_marked};

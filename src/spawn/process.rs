@@ -4,28 +4,21 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
-    test_kill_process_group, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
 };
 use tractor_runtime::io::Io;
 use tractor_runtime::{Cancelled, Error, time};
 
-use super::{MARK, SpawnOptions};
+use super::{MARK, SpawnOptions, platform};
 use crate::wire::Uid;
 
-/// This executable, also where its file was moved or replaced since.
-const SELF: &str = "/proc/self/exe";
-
 /// How long a drop waits for a process that was killed.
-const REAP_LIMIT: Timespec = Timespec {
-    tv_sec: 5,
-    tv_nsec: 0,
-};
+const REAP_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often something is looked after that cannot be waited for.
 const POLL: Duration = Duration::from_millis(2);
@@ -42,7 +35,8 @@ const GROUP_LIMIT: Duration = Duration::from_millis(200);
 pub(crate) struct Process {
     uid: Uid,
     pid: Pid,
-    pidfd: Io<OwnedFd>,
+    /// Readable when it has ended, where the system has such a thing.
+    notice: Option<Io<OwnedFd>>,
     child: RefCell<Child>,
     exited: Cell<Option<Exit>>,
 }
@@ -57,33 +51,28 @@ impl Process {
     /// To be called from a thread that lives as long as the child may.
     pub(crate) fn spawn(uid: &Uid, options: &SpawnOptions) -> io::Result<(Self, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
-        let child = command(options).stdin(OwnedFd::from(theirs)).spawn()?;
+        let mut child = command(options)?.stdin(OwnedFd::from(theirs)).spawn()?;
         // The command is gone by now, and with it the only other copy of the child's end: the
         // end of the child is the end of the stream.
         let pid = Pid::from_child(&child);
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from) {
-            Ok(pidfd) => Io::new(pidfd),
-            Err(error) => Err(error),
-        };
-        match pidfd {
-            Ok(pidfd) => {
-                let process = Self {
-                    uid: uid.clone(),
-                    pid,
-                    pidfd,
-                    child: RefCell::new(child),
-                    exited: Cell::new(None),
-                };
-                log::debug!(target: "tractor::spawn", "started {uid} as process {pid}");
-                Ok((process, ours))
-            }
+        let notice = platform::exit_notice(pid).and_then(|notice| notice.map(Io::new).transpose());
+        let notice = match notice {
+            Ok(notice) => notice,
             Err(error) => {
-                let mut child = child;
                 let _ = kill_process_group(pid, Signal::KILL);
                 let _ = child.wait();
-                Err(error)
+                return Err(error);
             }
-        }
+        };
+        log::debug!(target: "tractor::spawn", "started {uid} as process {pid}");
+        let process = Self {
+            uid: uid.clone(),
+            pid,
+            notice,
+            child: RefCell::new(child),
+            exited: Cell::new(None),
+        };
+        Ok((process, ours))
     }
 
     /// Waits until the process has ended, and reaps it with whatever it left in its group.
@@ -93,15 +82,23 @@ impl Process {
             if let Some(exit) = self.exited.get() {
                 return Ok(exit);
             }
-            if let Err(error) = self.pidfd.readable().await {
-                let error = Error::from(error);
-                if let Some(cancelled) = error.cancelled() {
-                    return Err(cancelled.clone());
-                }
-                log::error!(target: "tractor::spawn", "cannot watch {}: {error}", self.uid);
-                time::sleep(POLL).await?;
-            }
+            self.noticed().await?;
         }
+    }
+
+    /// Waits until it is worth looking again whether the process has ended.
+    async fn noticed(&self) -> Result<(), Cancelled> {
+        if let Some(notice) = &self.notice {
+            let Err(error) = notice.readable().await else {
+                return Ok(());
+            };
+            let error = Error::from(error);
+            if let Some(cancelled) = error.cancelled() {
+                return Err(cancelled.clone());
+            }
+            log::error!(target: "tractor::spawn", "cannot watch {}: {error}", self.uid);
+        }
+        time::sleep(POLL).await
     }
 
     /// Waits, when the process was reaped, for what it had left in its group and what was killed
@@ -174,20 +171,23 @@ impl Drop for Process {
             return;
         }
         self.signal(Signal::KILL);
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        while let Err(Errno::INTR) = poll(&mut fds, Some(&REAP_LIMIT)) {}
+        let start = Instant::now();
         self.reap_if_ended();
+        while self.exited.get().is_none() && start.elapsed() < REAP_LIMIT {
+            thread::sleep(POLL);
+            self.reap_if_ended();
+        }
         if self.exited.get().is_none() {
             log::error!(
                 target: "tractor::spawn",
                 "{} (process {}) is not gone {} s after it was killed",
-                self.uid, self.pid, REAP_LIMIT.tv_sec,
+                self.uid, self.pid, REAP_LIMIT.as_secs(),
             );
         }
     }
 }
 
-fn command(options: &SpawnOptions) -> Command {
+fn command(options: &SpawnOptions) -> io::Result<Command> {
     let mut command = match &options.program {
         Some((program, args)) => {
             let mut command = Command::new(program);
@@ -196,7 +196,7 @@ fn command(options: &SpawnOptions) -> Command {
         }
         None => {
             let mut args = std::env::args_os();
-            let mut command = Command::new(SELF);
+            let mut command = Command::new(platform::executable()?);
             if let Some(name) = args.next() {
                 command.arg0(name);
             }
@@ -213,7 +213,7 @@ fn command(options: &SpawnOptions) -> Command {
     command
         .env(MARK, std::process::id().to_string())
         .process_group(0);
-    command
+    Ok(command)
 }
 
 /// A duration for people: `1.6 s`.

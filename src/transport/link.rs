@@ -26,6 +26,13 @@ const READ: usize = 64 << 10;
 /// credit: its window of undelivered items is twice this.
 const BURST: u32 = WINDOW / 2;
 
+/// Or a peer that is gone would end this process by a signal.
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+/// It is a property of the socket there.
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
+
 /// One connected stream socket.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -81,8 +88,11 @@ pub(crate) enum Received {
 impl Link {
     /// Takes over a connected stream socket.
     pub(crate) fn new(socket: impl Into<OwnedFd>, limits: Limits) -> io::Result<Rc<Self>> {
+        let socket = socket.into();
+        #[cfg(target_vendor = "apple")]
+        net::sockopt::set_socket_nosigpipe(&socket, true)?;
         Ok(Rc::new(Self {
-            io: Io::new(socket.into())?,
+            io: Io::new(socket)?,
             limits,
             outbox: RefCell::new(Outbox::new(limits)),
             writing: Cell::new(Writing::Open),
@@ -190,8 +200,7 @@ impl Link {
                     socket,
                     &batch,
                     &mut SendAncillaryBuffer::default(),
-                    // Or a peer that is gone would end this process by a signal.
-                    SendFlags::NOSIGNAL,
+                    NO_SIGNAL,
                 )?;
                 outbox.advance(written);
                 Ok(())
