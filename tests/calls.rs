@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::tree;
@@ -39,6 +40,16 @@ async fn environment(name: String) -> Result<Option<String>> {
     Ok(std::env::var(name).ok())
 }
 endpoint!(environment);
+
+/// How many sockets this process has.
+async fn sockets((): ()) -> Result<usize> {
+    let descriptors = std::fs::read_dir("/proc/self/fd")?;
+    let targets = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    let sockets = targets.filter(|target| target.to_string_lossy().starts_with("socket:"));
+    // The watchdog has a descriptor of its own for the same one.
+    Ok(sockets.collect::<BTreeSet<_>>().len())
+}
+endpoint!(sockets);
 
 fn with_actor<T>(
     options: impl FnOnce(SpawnOptions) -> SpawnOptions,
@@ -172,4 +183,21 @@ fn level_of_logs_and_environment_reach_the_child() {
     )
     .unwrap();
     assert_eq!((&*level, value.as_deref()), ("DEBUG", Some("value")));
+}
+
+#[test]
+fn actor_has_its_own_channel_and_no_other() {
+    tree(async |options: SpawnOptions| {
+        tractor::nursery(async |an| {
+            for name in ["first", "second", "third"] {
+                let options = options.clone().enable(sockets);
+                let portal = an.start_actor(name, options).await?;
+                assert_eq!(portal.run(sockets, ()).await?, 1, "{name}");
+            }
+            an.cancel();
+            Ok(())
+        })
+        .await
+    })
+    .unwrap();
 }
