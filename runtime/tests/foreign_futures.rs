@@ -3,9 +3,11 @@
 mod common;
 
 use std::cell::{Cell, RefCell};
-use std::future::{pending, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use common::{Boom, Log, NoteDrop, foreign_wait, trial, trial_in_real_time};
@@ -176,6 +178,91 @@ fn leaves_in_a_futures_unordered_are_told_beside_a_foreign_future() {
         assert_eq!(told.get(), 4);
         Ok(())
     });
+}
+
+/// A combinator that comes to a future that was woken only in the poll after the next.
+struct Deferred<F> {
+    inner: Pin<Box<F>>,
+    woken: Arc<DeferredWaker>,
+    polls_to_go: u32,
+}
+
+#[derive(Default)]
+struct DeferredWaker {
+    woken: AtomicBool,
+    outer: Mutex<Option<Waker>>,
+}
+
+impl Wake for DeferredWaker {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::Relaxed);
+        if let Some(outer) = &*self.outer.lock().unwrap() {
+            outer.wake_by_ref();
+        }
+    }
+}
+
+impl<F: Future> Deferred<F> {
+    fn new(inner: F) -> Self {
+        Self {
+            inner: Box::pin(inner),
+            woken: Arc::new(DeferredWaker::default()),
+            polls_to_go: 1,
+        }
+    }
+}
+
+impl<F: Future> Future for Deferred<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        *self.woken.outer.lock().unwrap() = Some(cx.waker().clone());
+        if self.woken.woken.swap(false, Ordering::Relaxed) {
+            self.polls_to_go = 2;
+        }
+        match self.polls_to_go {
+            0 => return Poll::Pending,
+            1 => self.polls_to_go = 0,
+            _ => {
+                self.polls_to_go -= 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        let waker = Waker::from(self.woken.clone());
+        self.inner.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+}
+
+#[test]
+fn leaf_in_a_combinator_that_takes_its_time_is_told_all_the_same() {
+    for by_deadline in [true, false] {
+        trial(async move || {
+            let told = Cell::new(false);
+            let scope = CancelScope::new();
+            let handle = scope.handle();
+            nursery(async |n| {
+                let child = n.start_soon(scope.run(async {
+                    let leaf = Deferred::new(async {
+                        told.set(sleep_forever().await.is_err());
+                    });
+                    futures::join!(leaf, pending::<()>());
+                    Ok(())
+                }));
+                wait_all_tasks_blocked().await?;
+                if by_deadline {
+                    handle.set_timeout(SECOND);
+                } else {
+                    handle.cancel();
+                }
+                assert!(child.await?.is_cancelled());
+                Ok(())
+            })
+            .await?;
+            assert!(told.get(), "by a deadline: {by_deadline}");
+            Ok(())
+        });
+    }
 }
 
 #[test]

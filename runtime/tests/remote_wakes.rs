@@ -86,7 +86,7 @@ use sync::Bell;
 
 fn model(threads: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(2);
     builder.check(threads);
 }
 

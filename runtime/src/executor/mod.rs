@@ -395,7 +395,7 @@ impl Core {
 
     #[inline]
     pub(crate) fn may_drop(&self, node: NodeId) -> MayDrop {
-        self.tree.borrow().may_drop(node)
+        self.tree.borrow_mut().may_drop(node)
     }
 
     pub(crate) fn register_foreign(self: &Rc<Self>, waker: &Waker) -> Foreign {

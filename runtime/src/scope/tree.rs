@@ -52,7 +52,7 @@ pub(crate) struct Tree<K, W> {
     nodes: Slab<Node<K>>,
     next_generation: u32,
     deadlines: Deadlines<Target<W>>,
-    /// The number of the batch that runs, kept in nodes that become cancelled in it.
+    /// The number of the batch that runs, kept in nodes that are spared in it.
     batch: u64,
     /// How often a node became cancelled, or ceased to be.
     changes: u64,
@@ -77,7 +77,9 @@ struct Node<K> {
     /// Shared by the nodes that one cancellation reached: they are many, and the count of a
     /// `CancelCause` is for all threads.
     cause: Option<Rc<CancelCause>>,
-    cancelled_in: u64,
+    /// The batch in which it was first polled as cancelled and could not be dropped for the sake
+    /// of leaves that are not woken by its task.
+    spared_in: Option<u64>,
     deadline: Option<Instant>,
     /// When the shield falls by itself.
     shield_until: Option<Instant>,
@@ -146,7 +148,7 @@ impl<K: Copy, W> Tree<K, W> {
             shield: false,
             holding: false,
             cause,
-            cancelled_in: self.batch,
+            spared_in: None,
             deadline: None,
             shield_until: None,
             grace: None,
@@ -393,16 +395,17 @@ impl<K: Copy, W> Tree<K, W> {
     }
 
     /// Whether a frame may be dropped that was cancelled when its poll began: it still is, nothing
-    /// holds it, and leaves that are not woken by its task had a batch to see the cancellation.
+    /// holds it, and leaves that are not woken by its task had one more batch to see that.
     #[inline]
-    pub(crate) fn may_drop(&self, id: NodeId) -> MayDrop {
+    pub(crate) fn may_drop(&mut self, id: NodeId) -> MayDrop {
         let Some(index) = self.live(id) else {
             return MayDrop::Held;
         };
-        let node = self.node(index);
+        let batch = self.batch;
+        let node = self.node_mut(index);
         if node.held > 0 || !node.effective {
             MayDrop::Held
-        } else if node.foreign > 0 && self.batch <= node.cancelled_in {
+        } else if node.foreign > 0 && batch <= *node.spared_in.get_or_insert(batch) {
             MayDrop::NextBatch
         } else {
             MayDrop::Yes
@@ -534,16 +537,13 @@ impl<K: Copy, W> Tree<K, W> {
                 Some(_) => None,
                 None => inherited.and_then(|parent| parent.cause.clone()),
             };
-            let batch = self.batch;
             self.changes += 1;
             let node = self.node_mut(index);
             node.effective = effective;
             if cause.is_some() {
                 node.cause = cause;
             }
-            if effective {
-                node.cancelled_in = batch;
-            }
+            node.spared_in = None;
             let (task, foreign) = (node.task, node.foreign > 0);
             if effective {
                 match task {
@@ -726,7 +726,7 @@ impl<K> Node<K> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MayDrop {
     Yes,
-    /// Not before the batch after the one in which it was cancelled.
+    /// Not before the batch after the one in which it was first polled as cancelled.
     NextBatch,
     Held,
 }

@@ -332,9 +332,10 @@ impl Pair {
         Ok(())
     }
 
-    fn check(&self) -> TestCaseResult {
+    fn check(&mut self) -> TestCaseResult {
         prop_assert_eq!(self.tree.len(), self.living().count());
-        for node in self.living() {
+        for node in self.living().collect::<Vec<_>>() {
+            let held = self.tree.may_drop(self.naive(node).id) == MayDrop::Held;
             let naive = self.naive(node);
             let (tree, id) = (&self.tree, naive.id);
             let effective = self.effective(node);
@@ -350,7 +351,6 @@ impl Pair {
             prop_assert_eq!(tree.effective_deadline(id), self.effective_deadline(node));
             let parent = naive.parent.map(|parent| self.naive(parent).id);
             prop_assert_eq!(tree.parent(id), parent, "{} parent", node);
-            let held = tree.may_drop(id) == MayDrop::Held;
             prop_assert_eq!(held, !effective || self.held(node) > 0, "{} held", node);
             match (tree.cause(id), &naive.cause) {
                 (Some(seen), Some(expected)) => prop_assert!(seen.same_as(expected)),
