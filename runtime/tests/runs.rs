@@ -5,6 +5,7 @@ mod common;
 use std::cell::Cell;
 
 use common::{Boom, Log, booms, guarded, trial, trial_with_clock};
+use tractor_runtime::sync::Event;
 use tractor_runtime::testing::{VirtualClock, wait_all_tasks_blocked};
 use tractor_runtime::time::{now, sleep, sleep_forever};
 use tractor_runtime::{
@@ -103,6 +104,32 @@ fn children_take_turns() {
         }
         assert_eq!(seen, ["0a", "0b", "1a", "1b", "2a", "2b"]);
         Ok(())
+    });
+}
+
+#[test]
+fn child_that_is_woken_in_a_batch_which_is_stopped_runs_in_the_next_one() {
+    guarded(|| {
+        run(async || {
+            let event = Event::new();
+            nursery(async |n| {
+                n.start_soon(async { Ok(event.wait().await?) });
+                wait_all_tasks_blocked().await?;
+                // More than one turn polls. The rest of them wakes nobody.
+                for number in 0..400 {
+                    let event = &event;
+                    n.start_soon(async move {
+                        if number == 0 {
+                            event.set();
+                        }
+                        Ok(())
+                    });
+                }
+                Ok(())
+            })
+            .await
+        })
+        .unwrap();
     });
 }
 
