@@ -7,14 +7,12 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
-use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use serde::Serialize;
-use tractor_runtime::io::Io;
 use tractor_runtime::{Cancelled, cancellable, checkpoint};
 
 use super::outbox::{Outbox, SendError};
+use super::stream::ByteStream;
 use crate::dialog::WINDOW;
 use crate::wire::{Carrier, Cid, Features, FrameDecoder, Limits, Message, WireError};
 
@@ -26,17 +24,10 @@ const READ: usize = 64 << 10;
 /// credit: its window of undelivered items is twice this.
 const BURST: u32 = WINDOW / 2;
 
-/// Or a peer that is gone would end this process by a signal.
-#[cfg(not(target_vendor = "apple"))]
-const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
-/// It is a property of the socket there.
-#[cfg(target_vendor = "apple")]
-const NO_SIGNAL: SendFlags = SendFlags::empty();
-
-/// One connected stream socket.
+/// One connection.
 #[derive(Debug)]
 pub(crate) struct Link {
-    io: Io<OwnedFd>,
+    stream: ByteStream,
     limits: Limits,
     outbox: RefCell<Outbox>,
     writing: Cell<Writing>,
@@ -88,17 +79,19 @@ pub(crate) enum Received {
 impl Link {
     /// Takes over a connected stream socket.
     pub(crate) fn new(socket: impl Into<OwnedFd>, limits: Limits) -> io::Result<Rc<Self>> {
-        let socket = socket.into();
-        #[cfg(target_vendor = "apple")]
-        net::sockopt::set_socket_nosigpipe(&socket, true)?;
-        Ok(Rc::new(Self {
-            io: Io::new(socket)?,
+        Ok(Self::over(ByteStream::socket(socket)?, limits))
+    }
+
+    /// Takes over a connection.
+    pub(crate) fn over(stream: ByteStream, limits: Limits) -> Rc<Self> {
+        Rc::new(Self {
+            stream,
             limits,
             outbox: RefCell::new(Outbox::new(limits)),
             writing: Cell::new(Writing::Open),
             writer: RefCell::default(),
             waiting: RefCell::default(),
-        }))
+        })
     }
 
     /// The receiving end. There should be one.
@@ -155,8 +148,7 @@ impl Link {
     /// at once.
     pub(crate) fn abort(&self) {
         self.end_writing();
-        // It fails if the connection is gone already, which is what is wanted.
-        let _ = net::shutdown(self.io.get_ref(), Shutdown::Both);
+        self.stream.shutdown();
         self.wake_writer();
     }
 
@@ -181,8 +173,7 @@ impl Link {
             match self.writing.get() {
                 Writing::Open => self.work().await?,
                 Writing::Closing => {
-                    // It fails if the peer is gone, who then needs not be told.
-                    let _ = net::shutdown(self.io.get_ref(), Shutdown::Write);
+                    self.stream.shutdown_write();
                     self.end_writing();
                 }
                 Writing::Ended => return Ok(Ok(())),
@@ -190,22 +181,9 @@ impl Link {
         }
     }
 
-    /// Hands to the kernel what it takes in one call.
+    /// Hands over as much as is taken in one go.
     async fn write_some(&self) -> io::Result<()> {
-        self.io
-            .write_with(|socket| {
-                let mut outbox = self.outbox.borrow_mut();
-                let batch = outbox.next_batch();
-                let written = net::sendmsg(
-                    socket,
-                    &batch,
-                    &mut SendAncillaryBuffer::default(),
-                    NO_SIGNAL,
-                )?;
-                outbox.advance(written);
-                Ok(())
-            })
-            .await?;
+        self.stream.write(&self.outbox).await?;
         self.wake_waiting();
         Ok(())
     }
@@ -334,14 +312,8 @@ impl LinkReader {
     }
 
     async fn receive(&mut self) -> io::Result<usize> {
-        let Self { link, decoder, .. } = self;
-        link.io
-            .read_with(|socket| {
-                let room = spare_capacity(decoder.spare(READ));
-                let (_, received) = net::recv(socket, room, RecvFlags::empty())?;
-                Ok(received)
-            })
-            .await
+        let room = self.decoder.spare(READ);
+        self.link.stream.read(room).await
     }
 
     /// A peer that ends with something unread resets the connection, which between two frames is no

@@ -1,38 +1,18 @@
 use std::cell::Cell;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
 use tractor_runtime::{
-    Result, TaskHandle, TooSlow, checkpoint, fail_after, move_on_after, nursery, run,
+    Result, TaskHandle, TooSlow, checkpoint, fail_after, move_on_after, nursery,
 };
 
-use super::super::{Link, LinkError, LinkReader, Received, SendError};
+use super::super::{ByteStream, Link, LinkError, LinkReader, Received, SendError};
 use super::*;
 use crate::wire::{Carrier, WireError, append_message};
-
-/// Runs a test in a runtime of its own, and fails it if it hangs.
-fn trial(main: impl AsyncFnOnce() -> Result<()> + Send + 'static) {
-    const HANG: Duration = Duration::from_secs(30);
-    let (done, finished) = channel();
-    let thread = thread::spawn(move || {
-        let result = run(main);
-        // The guard below may have given up.
-        let _ = done.send(());
-        result
-    });
-    if let Err(RecvTimeoutError::Timeout) = finished.recv_timeout(HANG) {
-        panic!("still running after {HANG:?}");
-    }
-    thread
-        .join()
-        .expect("the test does not panic")
-        .expect("the test does not fail");
-}
 
 fn link() -> (Rc<Link>, UnixStream) {
     link_within(Limits::default())
@@ -49,25 +29,6 @@ fn framed(message: &Message) -> Vec<u8> {
     frame
 }
 
-/// Queues items until there is no room for more, and says how many.
-fn fill(link: &Link, cid: &Cid, text: &str) -> Result<usize> {
-    let mut sent = 0;
-    loop {
-        match link.send_value(Carrier::Yield, cid, text) {
-            Ok(()) => sent += 1,
-            Err(SendError::Full) => return Ok(sent),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-async fn next_message(reader: &mut LinkReader) -> Result<Message> {
-    match reader.next().await? {
-        Received::Message(message) => Ok(message),
-        end => panic!("the link ended: {end:?}"),
-    }
-}
-
 async fn next_error(reader: &mut LinkReader) -> Result<LinkError> {
     match reader.next().await? {
         Received::Broken(error) => {
@@ -82,41 +43,62 @@ async fn next_error(reader: &mut LinkReader) -> Result<LinkError> {
 #[test]
 fn messages_go_both_ways() {
     trial(async || {
-        let (ours, theirs) = UnixStream::pair()?;
-        let ours = Link::new(ours, Limits::default())?;
-        let theirs = Link::new(theirs, Limits::default())?;
-        let cid = Cid::fresh();
-        let items: Vec<_> = (0..500)
-            .map(|number| item(&cid, &"x".repeat(number * number / 8)))
-            .collect();
-        nursery(async |n| {
-            for (link, other) in [(&ours, &theirs), (&theirs, &ours)] {
-                let items = &items;
-                n.start_soon(async move {
-                    link.write_loop().await?.expect("the peer reads");
-                    Ok(())
-                });
-                n.start_soon(async move {
-                    for item in items {
-                        link.room().await?;
-                        link.send(item)?;
-                    }
-                    link.close();
-                    Ok(())
-                });
-                n.start_soon(async move {
-                    let mut reader = other.reader();
-                    for item in items {
-                        assert_eq!(next_message(&mut reader).await?, *item);
-                    }
-                    assert!(matches!(reader.next().await?, Received::Ended));
-                    Ok(())
-                });
-            }
-            Ok(())
-        })
-        .await
+        for ends in [socket_pair, tcp_pair, memory_pair] {
+            talk(ends()?).await?;
+        }
+        Ok(())
     });
+}
+
+fn socket_pair() -> Result<[ByteStream; 2]> {
+    let (ours, theirs) = UnixStream::pair()?;
+    Ok([ByteStream::socket(ours)?, ByteStream::socket(theirs)?])
+}
+
+fn tcp_pair() -> Result<[ByteStream; 2]> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let ours = TcpStream::connect(listener.local_addr()?)?;
+    let (theirs, _) = listener.accept()?;
+    Ok([ByteStream::socket(ours)?, ByteStream::socket(theirs)?])
+}
+
+fn memory_pair() -> Result<[ByteStream; 2]> {
+    Ok(ByteStream::pair().into())
+}
+
+async fn talk(ends: [ByteStream; 2]) -> Result<()> {
+    let [ours, theirs] = ends.map(|end| Link::over(end, Limits::default()));
+    let cid = Cid::fresh();
+    let items: Vec<_> = (0..500)
+        .map(|number| item(&cid, &"x".repeat(number * number / 8)))
+        .collect();
+    nursery(async |n| {
+        for (link, other) in [(&ours, &theirs), (&theirs, &ours)] {
+            let items = &items;
+            n.start_soon(async move {
+                link.write_loop().await?.expect("the peer reads");
+                Ok(())
+            });
+            n.start_soon(async move {
+                for item in items {
+                    link.room().await?;
+                    link.send(item)?;
+                }
+                link.close();
+                Ok(())
+            });
+            n.start_soon(async move {
+                let mut reader = other.reader();
+                for item in items {
+                    assert_eq!(next_message(&mut reader).await?, *item);
+                }
+                assert!(matches!(reader.next().await?, Received::Ended));
+                Ok(())
+            });
+        }
+        Ok(())
+    })
+    .await
 }
 
 #[test]
