@@ -1,6 +1,7 @@
 //! What goes wrong between actors: ordinary errors, found in an [`Error`] with
 //! [`downcast_ref`](Error::downcast_ref).
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::process::ExitStatus;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use tractor_runtime::{CancelCause, CancelKind, Peer};
 pub use tractor_runtime::{Error, Result};
 
-use crate::spawn::seconds;
+use crate::spawn::{Exit, seconds};
 use crate::wire::{CauseInfo, CauseKind, ErrorMsg, Uid};
 
 /// An endpoint failed in another actor.
@@ -309,11 +310,11 @@ impl fmt::Display for StreamOverrun {
 
 impl std::error::Error for StreamOverrun {}
 
-/// A child actor's process ended although nobody had asked it to.
+/// A child actor ended, its process or its thread, although nobody had asked it to.
 #[derive(Clone, Debug)]
 pub struct ActorDied {
     pub(crate) uid: Uid,
-    pub(crate) status: Option<ExitStatus>,
+    pub(crate) exit: Exit,
 }
 
 impl ActorDied {
@@ -322,19 +323,16 @@ impl ActorDied {
         &self.uid
     }
 
-    /// How its process ended. `None` if somebody else reaped it.
+    /// How its process ended. `None` if it was not a process of its own, or if somebody else
+    /// reaped that.
     pub fn status(&self) -> Option<ExitStatus> {
-        self.status
+        self.exit.status()
     }
 }
 
 impl fmt::Display for ActorDied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the actor {} died: ", self.uid)?;
-        match self.status {
-            Some(status) => write!(f, "{status}"),
-            None => f.write_str("its exit status is unknown"),
-        }
+        write!(f, "the actor {} died: {}", self.uid, self.exit)
     }
 }
 
@@ -354,7 +352,7 @@ impl SpawnError {
         &self.name
     }
 
-    /// The program that was started.
+    /// The program that was started, or what else the actor was to be.
     pub fn program(&self) -> &str {
         &self.program
     }
@@ -369,7 +367,7 @@ impl SpawnError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SpawnFailure {
-    /// The operating system did not start the program.
+    /// The operating system did not start the program or the thread.
     NotStarted(io::Error),
     /// The process ended before it had answered.
     Exited(Option<ExitStatus>),
@@ -387,10 +385,15 @@ impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the actor `{}` ({}) ", self.name, self.program)?;
         match &self.failure {
-            SpawnFailure::NotStarted(error) => write!(
-                f,
-                "could not be started: {error}; check the program given to the SpawnOptions"
-            ),
+            SpawnFailure::NotStarted(error) => {
+                write!(f, "could not be started: {error}")?;
+                match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
+                        f.write_str("; check the program given to the SpawnOptions")
+                    }
+                    _ => Ok(()),
+                }
+            }
             SpawnFailure::Exited(status) => {
                 f.write_str("ended before it answered")?;
                 if let Some(status) = status {
@@ -619,5 +622,14 @@ pub(crate) fn cancel_kind(kind: CauseKind) -> CancelKind {
         CauseKind::Shutdown => CancelKind::Shutdown,
         CauseKind::Signal => CancelKind::Signal,
         CauseKind::Overrun => CancelKind::Overrun,
+    }
+}
+
+/// What a panic said, for people.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).into(),
+        (_, Some(text)) => text.clone(),
+        _ => "a panic with a value that is no text".into(),
     }
 }

@@ -1,8 +1,8 @@
 //! Structured concurrency that does not stop at the process boundary.
 //!
-//! An actor is a process that runs one [`runtime`], and a tree of actors is one tree of scopes. A
-//! task here and a task in another actor are opened, fail and are cancelled as one, and when the
-//! block that started an actor is left, the actor is gone.
+//! An actor is a process, or a thread, that runs one [`runtime`], and a tree of actors is one tree of
+//! scopes. A task here and a task in another actor are opened, fail and are cancelled as one, and
+//! when the block that started an actor is left, the actor is gone.
 //!
 //! ```no_run
 //! use tractor::SpawnOptions;

@@ -145,14 +145,15 @@ impl Connection {
     }
 
     /// Ends everything on this connection. Again has no effect.
-    pub(crate) fn lose(&self, exit: Option<Exit>) {
+    pub(crate) fn lose(&self, exit: Option<&Exit>) {
         if self.is_lost.is_set() {
             return;
         }
         let lost = PeerLost {
             peer: self.peer.clone(),
-            status: exit.flatten(),
-            reason: self.end_reason.borrow_mut().take(),
+            status: exit.and_then(Exit::status),
+            reason: (self.end_reason.borrow_mut().take())
+                .or_else(|| exit.and_then(Exit::reason).map(Into::into)),
         };
         let loss = Loss::new(lost.to_string());
         *self.lost.borrow_mut() = Some(lost);

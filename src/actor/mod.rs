@@ -15,7 +15,7 @@ pub(crate) use connection::{Connection, from_dialog, parent_lost, to_dialog};
 pub(crate) use host::host;
 
 use crate::endpoint::{Path, Table};
-use crate::spawn::{Process, Watchdog};
+use crate::spawn::{Home, Watchdog};
 use crate::wire::Uid;
 
 /// One actor, as everything in it sees it. It hangs off its runtime, not off the process.
@@ -27,7 +27,7 @@ pub(crate) struct Actor {
     services: OnceCell<NurseryHandle>,
     endpoints: OnceCell<NurseryHandle>,
     connections: RefCell<Vec<Weak<Connection>>>,
-    processes: RefCell<Vec<Weak<Process>>>,
+    children: RefCell<Vec<Weak<Home>>>,
 }
 
 impl Actor {
@@ -40,7 +40,7 @@ impl Actor {
             services: OnceCell::new(),
             endpoints: OnceCell::new(),
             connections: RefCell::default(),
-            processes: RefCell::default(),
+            children: RefCell::default(),
         }
     }
 
@@ -114,17 +114,17 @@ impl Actor {
         }
     }
 
-    /// Remembers a child process for as long as it is one.
-    pub(crate) fn adopt(&self, process: &Rc<Process>) {
-        let mut processes = self.processes.borrow_mut();
-        processes.retain(|process| process.strong_count() > 0);
-        processes.push(Rc::downgrade(process));
+    /// Remembers a child for as long as it is one.
+    pub(crate) fn adopt(&self, child: &Rc<Home>) {
+        let mut children = self.children.borrow_mut();
+        children.retain(|child| child.strong_count() > 0);
+        children.push(Rc::downgrade(child));
     }
 
-    /// Ends all child processes at once.
+    /// Ends all child processes at once, and waits for child threads no more.
     pub(crate) fn kill_children(&self) {
-        for process in self.processes.borrow().iter().filter_map(Weak::upgrade) {
-            process.kill();
+        for child in self.children.borrow().iter().filter_map(Weak::upgrade) {
+            child.kill();
         }
     }
 }

@@ -1,4 +1,3 @@
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
@@ -84,7 +83,7 @@ impl Invoked {
                 _ => EndpointEnd::Failed(Box::new(error::to_wire(&error, own))),
             },
             Err(panic) => {
-                let text = panic_text(&*panic);
+                let text = error::panic_text(&*panic);
                 log::error!(target: "tractor::dialog", "{} panicked: {text}", half.path());
                 EndpointEnd::Failed(Box::new(ErrorMsg::new(own.clone(), "Panic", text)))
             }
@@ -99,13 +98,5 @@ impl Drop for Invoked {
             let cause = CancelCause::new(CancelKind::Shutdown);
             half.endpoint_dropped(to_dialog(&cause, half.conn().own()));
         }
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => (*text).into(),
-        (_, Some(text)) => text.clone(),
-        _ => "a panic with a value that is no text".into(),
     }
 }

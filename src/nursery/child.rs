@@ -7,12 +7,14 @@ use std::time::Duration;
 use futures_lite::future::or;
 use rustix::process::Signal;
 use tractor_runtime::sync::Event;
-use tractor_runtime::{CancelCause, Cancelled, Error, Outcome, Result, move_on_after, shield};
+use tractor_runtime::{
+    CancelCause, Cancelled, Error, Outcome, Result, move_on_after, shield, time,
+};
 
 use crate::actor::{Actor, Connection};
 use crate::error::{self, ActorDied, SpawnError, SpawnFailure};
 use crate::portal::Portal;
-use crate::spawn::{Exit, Process, SpawnOptions, own_aid};
+use crate::spawn::{Exit, Home, SpawnOptions, Thread, own_aid, seconds};
 use crate::transport::{Link, LinkError, LinkReader, Received};
 use crate::wire::{Aid, Limits, Message, SpawnSpec, Uid};
 
@@ -20,11 +22,14 @@ use crate::wire::{Aid, Limits, Message, SpawnSpec, Uid};
 /// waited for.
 const OTHER_SIGN: Duration = Duration::from_millis(250);
 
+/// How often it is said that a thread is waited for.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
 /// One child actor, as its nursery sees it.
 pub(super) struct Child {
     actor: Rc<Actor>,
     uid: Uid,
-    process: Rc<Process>,
+    home: Rc<Home>,
     options: SpawnOptions,
     /// What came of the start, when `booted` is set.
     start: RefCell<Option<Result<Portal>>>,
@@ -44,18 +49,13 @@ enum Turn {
 }
 
 impl Child {
-    pub(super) fn new(
-        actor: &Rc<Actor>,
-        uid: Uid,
-        process: Process,
-        options: SpawnOptions,
-    ) -> Rc<Self> {
-        let process = Rc::new(process);
-        actor.adopt(&process);
+    pub(super) fn new(actor: &Rc<Actor>, uid: Uid, home: Home, options: SpawnOptions) -> Rc<Self> {
+        let home = Rc::new(home);
+        actor.adopt(&home);
         Rc::new(Self {
             actor: actor.clone(),
             uid,
-            process,
+            home,
             options,
             start: RefCell::default(),
             booted: Event::new(),
@@ -87,7 +87,7 @@ impl Child {
         self.asked.set();
     }
 
-    /// Sees the child through its life. When this is done, the process is gone.
+    /// Sees the child through its life. When this is done, the actor is gone.
     pub(super) async fn supervise(self: Rc<Self>, channel: UnixStream) -> Result<()> {
         // It hears at once when this process lost its parent.
         let adopted = self.actor.watchdog().adopt(&channel);
@@ -131,7 +131,7 @@ impl Child {
     async fn live(&self, conn: &Rc<Connection>) -> Result<()> {
         let turn = self.turn(conn).await;
         let exit = match &turn {
-            Turn::Exited(exit) => *exit,
+            Turn::Exited(exit) => exit.clone(),
             Turn::Silent => {
                 // It may be about to exit. A child that cannot be talked to is of no use.
                 match self.exit_within(OTHER_SIGN).await {
@@ -148,14 +148,14 @@ impl Child {
         // What it said last is heard before the connection is given up.
         let heard = async { Ok(conn.read_ended().wait().await?) };
         let _ = shield(move_on_after(OTHER_SIGN, heard)).await;
-        conn.lose(Some(exit));
+        conn.lose(Some(&exit));
         self.group_gone().await;
         match turn {
             Turn::Cancelled(cancelled) => Err(cancelled.into()),
             _ if self.asked.is_set() => Ok(()),
             _ => Err(ActorDied {
                 uid: self.uid.clone(),
-                status: exit,
+                exit,
             }
             .into()),
         }
@@ -164,7 +164,7 @@ impl Child {
     /// Waits until something happens to the child.
     async fn turn(&self, conn: &Connection) -> Turn {
         let exited = async {
-            match self.process.wait().await {
+            match self.home.wait().await {
                 Ok(exit) => Turn::Exited(exit),
                 Err(cancelled) => Turn::Cancelled(cancelled),
             }
@@ -193,10 +193,14 @@ impl Child {
     }
 
     async fn end_by_force(&self) -> Exit {
+        let process = match &*self.home {
+            Home::Process(process) => process,
+            Home::Thread(thread) => return self.end_in_its_time(thread).await,
+        };
         log::info!(target: "tractor::spawn", "{} does not end: SIGTERM", self.uid);
-        self.process.signal(Signal::TERM);
+        process.signal(Signal::TERM);
         // One that is stopped would not notice.
-        self.process.signal(Signal::CONT);
+        process.signal(Signal::CONT);
         match self.exit_within(self.options.term_grace).await {
             Some(exit) => exit,
             None => {
@@ -206,24 +210,63 @@ impl Child {
         }
     }
 
-    async fn kill(&self) -> Exit {
-        self.process.signal(Signal::KILL);
+    /// There is no force to end a thread by.
+    async fn end_in_its_time(&self, thread: &Thread) -> Exit {
+        let start = time::now();
         loop {
-            if let Ok(exit) = shield(self.process.wait()).await {
+            let left = self
+                .options
+                .abandon_after
+                .map(|limit| (start + limit) - time::now());
+            if let Some(exit) = self
+                .exit_within(left.unwrap_or(SAY_EVERY).min(SAY_EVERY))
+                .await
+            {
+                return exit;
+            }
+            let waited = time::now() - start;
+            if self
+                .options
+                .abandon_after
+                .is_some_and(|limit| waited >= limit)
+            {
+                thread.abandon();
+            } else {
+                log::warn!(
+                    target: "tractor::spawn",
+                    "waiting for {}, a thread of this process, which has not ended {} after its \
+                     grace and cannot be killed",
+                    self.uid, seconds(Duration::from_secs(waited.as_secs())),
+                );
+            }
+        }
+    }
+
+    /// Ends it without asking. A thread may take its time.
+    async fn kill(&self) -> Exit {
+        match &*self.home {
+            Home::Process(process) => process.kill(),
+            Home::Thread(thread) => {
+                thread.cut();
+                return self.end_in_its_time(thread).await;
+            }
+        }
+        loop {
+            if let Ok(exit) = shield(self.home.wait()).await {
                 return exit;
             }
         }
     }
 
     async fn exit_within(&self, limit: Duration) -> Option<Exit> {
-        let exit = async { Ok(self.process.wait().await?) };
+        let exit = async { Ok(self.home.wait().await?) };
         let exit = shield(move_on_after(limit, exit)).await;
         exit.ok().and_then(Outcome::completed)
     }
 
     async fn group_gone(&self) {
         // The shield hides what could be told.
-        let _ = shield(self.process.group_gone()).await;
+        let _ = shield(self.home.group_gone()).await;
     }
 
     async fn not_started(&self, failure: SpawnFailure) -> Result<()> {
@@ -276,7 +319,7 @@ impl Child {
         reader: &mut LinkReader,
     ) -> Result<std::result::Result<Aid, SpawnFailure>> {
         let received = or(async { Ok(Some(reader.next().await?)) }, async {
-            self.process.wait().await?;
+            self.home.wait().await?;
             Ok::<_, Error>(None)
         });
         let received = match received.await? {
@@ -297,9 +340,10 @@ impl Child {
                 SpawnFailure::Protocol(format!("it sent {} first", message.name()))
             }
             Received::Broken(LinkError::Wire(error)) => SpawnFailure::Protocol(error.to_string()),
-            Received::Broken(_) | Received::Ended => {
-                SpawnFailure::Exited(self.process.wait().await?)
-            }
+            Received::Broken(_) | Received::Ended => match self.home.wait().await? {
+                Exit::Process(status) => SpawnFailure::Exited(status),
+                exit => SpawnFailure::NotStarted(io::Error::other(exit.to_string())),
+            },
         }))
     }
 

@@ -15,7 +15,7 @@ use child::Child;
 use crate::actor::Actor;
 use crate::error::{NoActor, Result, SpawnError, SpawnFailure};
 use crate::portal::Portal;
-use crate::spawn::{Process, SpawnOptions, is_marked};
+use crate::spawn::{Home, SpawnOptions, is_marked};
 use crate::wire::Uid;
 
 /// Runs `body` with a nursery in which it starts actors, and waits for them.
@@ -40,7 +40,11 @@ use crate::wire::Uid;
 ///
 /// Actors go on until they are cancelled: by [`ActorNursery::cancel`], by
 /// [`Portal::cancel_actor`], or with the nursery, because its body failed, an actor died, or
-/// the scope around it was cancelled. When this returns all of them are gone, and reaped.
+/// the scope around it was cancelled. When this returns all of them are gone: processes are
+/// reaped, and threads joined unless they were [abandoned](SpawnOptions::abandon_after).
+///
+/// If a foreign combinator drops this, processes are killed and reaped at once, and threads lose
+/// their channel and are waited for, either at most 5 s.
 ///
 /// # Errors
 ///
@@ -67,13 +71,14 @@ pub struct ActorNursery {
 }
 
 impl ActorNursery {
-    /// Starts an actor as a process of its own, and waits until it can be called.
+    /// Starts an actor, as a process of its own unless the options say otherwise, and waits until
+    /// it can be called.
     ///
-    /// If this is cancelled or dropped, the process is killed; cancelled, it is gone afterwards.
+    /// If this is cancelled or dropped, the actor is ended; cancelled, it is gone afterwards.
     ///
     /// # Errors
     ///
-    /// [`SpawnError`], which says why; nothing is left of the process. And cancellation.
+    /// [`SpawnError`], which says why; nothing is left of the actor. And cancellation.
     pub async fn start_actor(&self, name: &str, options: SpawnOptions) -> Result<Portal> {
         checkpoint_if_cancelled().await?;
         let failed = |failure| SpawnError {
@@ -85,9 +90,9 @@ impl ActorNursery {
             return Err(failed(SpawnFailure::NotEntered).into());
         }
         let uid = Uid::fresh(name);
-        let (process, channel) = Process::spawn(&uid, &options)
+        let (home, channel) = Home::start(&uid, &options, self.actor.watchdog())
             .map_err(|error| failed(SpawnFailure::NotStarted(error)))?;
-        let child = Child::new(&self.actor, uid, process, options);
+        let child = Child::new(&self.actor, uid, home, options);
         self.remember(&child);
         let mut starting = Starting {
             task: self.tasks.start_soon(child.clone().supervise(channel))?,
@@ -103,7 +108,7 @@ impl ActorNursery {
         child.portal()
     }
 
-    /// Asks every actor of this nursery to end; those that do not in their grace are ended by
+    /// Asks every actor of this nursery to end; processes that do not in their grace are ended by
     /// force. Does not wait: the nursery does, at its end.
     #[track_caller]
     pub fn cancel(&self) {

@@ -1,16 +1,21 @@
-//! Actors as processes: starting, watching and ending them, from both sides.
+//! Actors as processes and as threads: starting, watching and ending them, from both sides.
 
 mod boot;
 mod enter;
+mod home;
+mod life;
 mod options;
 mod platform;
 mod process;
+mod thread;
 
 pub(crate) use boot::{Watchdog, is_marked};
 pub use enter::enter_if_actor;
-pub(crate) use enter::own_aid;
+pub(crate) use home::{Exit, Home};
+pub(crate) use life::own_aid;
 pub use options::SpawnOptions;
-pub(crate) use process::{Exit, Process, seconds};
+pub(crate) use process::{Process, seconds};
+pub(crate) use thread::Thread;
 
 /// The variable that says which process a child was started by.
 const MARK: &str = "TRACTOR_ACTOR";

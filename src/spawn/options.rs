@@ -2,6 +2,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::home::Place;
 use crate::actor::Actor;
 use crate::endpoint::{Endpoint, Path, path_of};
 
@@ -18,6 +19,7 @@ use crate::endpoint::{Endpoint, Path, path_of};
 /// ```
 #[derive(Clone, Debug)]
 pub struct SpawnOptions {
+    pub(crate) place: Place,
     pub(crate) program: Option<(PathBuf, Vec<OsString>)>,
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
     pub(crate) enabled: Vec<Enabled>,
@@ -25,6 +27,7 @@ pub struct SpawnOptions {
     pub(crate) term_grace: Duration,
     pub(crate) orphan_grace: Duration,
     pub(crate) handshake_limit: Duration,
+    pub(crate) abandon_after: Option<Duration>,
     pub(crate) log_level: Option<log::LevelFilter>,
 }
 
@@ -41,6 +44,7 @@ impl SpawnOptions {
     /// The same program again, with the same arguments; nothing enabled.
     pub fn new() -> Self {
         Self {
+            place: Place::Process,
             program: None,
             env: Vec::new(),
             enabled: Vec::new(),
@@ -48,6 +52,7 @@ impl SpawnOptions {
             term_grace: Duration::from_millis(500),
             orphan_grace: Duration::from_millis(500),
             handshake_limit: Duration::from_secs(10),
+            abandon_after: None,
             log_level: None,
         }
     }
@@ -64,6 +69,39 @@ impl SpawnOptions {
     ) -> Self {
         let args = args.into_iter().map(|arg| arg.as_ref().into()).collect();
         self.program = Some((path.into(), args));
+        self.place = Place::Process;
+        self
+    }
+
+    /// Instead of a program, a thread of this process with an executor of its own.
+    ///
+    /// The actor is called, cancelled and waited for as a process is, and what it is told and
+    /// answers travels the same way. It touches nothing that belongs to all of the process:
+    /// neither signals nor standard input nor the level of logs, and so
+    /// [`env`](Self::env), [`env_remove`](Self::env_remove), [`log_level`](Self::log_level) and
+    /// [`orphan_grace`](Self::orphan_grace) have no effect. What it starts as processes ends with
+    /// it, and also when this process is killed.
+    ///
+    /// What a thread cannot be is killed. If it is stuck in code that does not come back to its
+    /// executor, or shields itself, its nursery waits, and says every 5 s in the log for what,
+    /// unless it may [abandon](Self::abandon_after) it. A second signal to the program, as
+    /// [`run`](crate::run) takes them, abandons it at once. A thread that aborts takes the process
+    /// with it. A panic does not: in an endpoint it is an error of that endpoint, and outside of
+    /// one the end of the actor, [`ActorDied`](crate::ActorDied).
+    #[must_use]
+    pub fn in_thread(mut self) -> Self {
+        self.place = Place::Thread;
+        self
+    }
+
+    /// How long after its grace a thread that does not end is waited for. By default as long as it
+    /// takes.
+    ///
+    /// After that it is abandoned: the nursery ends without it, and says so in the log. The thread
+    /// may go on for as long as the process lives, cut off from its parent.
+    #[must_use]
+    pub fn abandon_after(mut self, limit: Duration) -> Self {
+        self.abandon_after = Some(limit);
         self
     }
 
@@ -97,7 +135,8 @@ impl SpawnOptions {
         self
     }
 
-    /// How long the child has from the request to cancel until SIGTERM. 1.6 s by default.
+    /// How long the child has from the request to cancel until SIGTERM, or until a thread is said
+    /// to be late. 1.6 s by default.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -136,6 +175,9 @@ impl SpawnOptions {
 
     /// The program, for people.
     pub(crate) fn program_text(&self) -> String {
+        if matches!(self.place, Place::Thread) {
+            return String::from("a thread of this process");
+        }
         match &self.program {
             Some((program, _)) => program.display().to_string(),
             None => std::env::args_os().next().map_or_else(

@@ -14,7 +14,7 @@ use rustix::process::{
 use tractor_runtime::io::Io;
 use tractor_runtime::{Cancelled, Error, time};
 
-use super::{MARK, SpawnOptions, platform};
+use super::{Exit, MARK, SpawnOptions, platform};
 use crate::wire::Uid;
 
 /// How long a drop waits for a process that was killed.
@@ -38,11 +38,11 @@ pub(crate) struct Process {
     /// Readable when it has ended, where the system has such a thing.
     notice: Option<Io<OwnedFd>>,
     child: RefCell<Child>,
-    exited: Cell<Option<Exit>>,
+    exited: Cell<Option<Status>>,
 }
 
 /// How a process ended; `None` if somebody else reaped it.
-pub(crate) type Exit = Option<ExitStatus>;
+type Status = Option<ExitStatus>;
 
 impl Process {
     /// Starts the program, with one end of a pair of sockets as its standard input. The other end
@@ -79,8 +79,8 @@ impl Process {
     pub(crate) async fn wait(&self) -> Result<Exit, Cancelled> {
         loop {
             self.reap_if_ended();
-            if let Some(exit) = self.exited.get() {
-                return Ok(exit);
+            if let Some(status) = self.exited.get() {
+                return Ok(Exit::Process(status));
             }
             self.noticed().await?;
         }

@@ -1,0 +1,164 @@
+use std::any::Any;
+use std::cell::RefCell;
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{Builder, JoinHandle};
+
+use futures_lite::future::or;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use tractor_runtime::io::Io;
+use tractor_runtime::sync::Event;
+use tractor_runtime::{Cancelled, Error};
+
+use super::life::{Housing, live};
+use super::{Exit, Watchdog};
+use crate::error::panic_text;
+use crate::wire::Uid;
+
+/// How long a drop waits for a thread whose channel was cut.
+const JOIN_LIMIT: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
+
+/// An actor on a thread of this process, with an executor of its own, until it is joined.
+///
+/// Nobody can kill it. It ends when it is cancelled and when its channel ends. Dropping this cuts
+/// the channel and waits, but not for ever.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    uid: Uid,
+    channel: UnixStream,
+    /// Ends with the thread.
+    over: Io<UnixStream>,
+    thread: RefCell<Option<JoinHandle<String>>>,
+    exit: RefCell<Option<Exit>>,
+    abandoned: Event,
+}
+
+impl Thread {
+    /// Starts it, and gives this side's end of its channel. Processes that it starts are looked
+    /// after by `watchdog`.
+    pub(crate) fn spawn(uid: &Uid, watchdog: &Watchdog) -> io::Result<(Self, UnixStream)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let (over, ends) = UnixStream::pair()?;
+        let (over, channel) = (Io::new(over)?, ours.try_clone()?);
+        let housing = Housing::Shared(watchdog.clone());
+        let thread = Builder::new()
+            .name(uid.name().replace('\0', " "))
+            .spawn(move || {
+                let _ends = ends;
+                run(theirs, housing)
+            })?;
+        log::debug!(target: "tractor::spawn", "started {uid} as a thread");
+        let thread = Self {
+            uid: uid.clone(),
+            channel,
+            over,
+            thread: RefCell::new(Some(thread)),
+            exit: RefCell::default(),
+            abandoned: Event::new(),
+        };
+        Ok((thread, ours))
+    }
+
+    /// Waits until the thread has ended, and joins it; or until it is abandoned.
+    pub(crate) async fn wait(&self) -> Result<Exit, Cancelled> {
+        loop {
+            if let Some(exit) = &*self.exit.borrow() {
+                return Ok(exit.clone());
+            }
+            let over = async {
+                self.over.read_with(read).await?;
+                Ok::<_, Error>(true)
+            };
+            let abandoned = async {
+                self.abandoned.wait().await?;
+                Ok(false)
+            };
+            match or(over, abandoned).await {
+                Ok(true) => self.join(),
+                Ok(false) => {}
+                Err(error) => match error.cancelled() {
+                    Some(cancelled) => return Err(cancelled.clone()),
+                    // Nothing is ever written to it, so it is over all the same.
+                    None => self.join(),
+                },
+            }
+        }
+    }
+
+    /// Ends the channel, which an actor that comes back to its executor takes for its own end.
+    pub(crate) fn cut(&self) {
+        // It fails if it is cut already.
+        let _ = self.channel.shutdown(Shutdown::Both);
+    }
+
+    /// Gives it up: what waits for it goes on, and so may the thread.
+    pub(crate) fn abandon(&self) {
+        if self.exit.borrow().is_some() {
+            return;
+        }
+        self.cut();
+        log::error!(
+            target: "tractor::spawn",
+            "{} is abandoned: its thread does not end, and may go on", self.uid,
+        );
+        self.thread.take();
+        self.exit
+            .replace(Some(Exit::Thread("its thread was abandoned".into())));
+        self.abandoned.set();
+    }
+
+    fn join(&self) {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let reason = thread.join().unwrap_or_else(|panic| panicked(&*panic));
+        log::debug!(target: "tractor::spawn", "{} ended: {reason}", self.uid);
+        self.exit.replace(Some(Exit::Thread(reason)));
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if self.exit.borrow().is_some() {
+            return;
+        }
+        self.cut();
+        let mut fds = [PollFd::new(&self.over, PollFlags::IN)];
+        let over = loop {
+            match poll(&mut fds, Some(&JOIN_LIMIT)) {
+                Err(Errno::INTR) => {}
+                polled => break polled.is_ok_and(|ready| ready > 0),
+            }
+        };
+        match over {
+            true => self.join(),
+            false => self.abandon(),
+        }
+    }
+}
+
+fn read(mut stream: &UnixStream) -> io::Result<usize> {
+    stream.read(&mut [0; 1])
+}
+
+/// All that the thread does. How it ended is told to people.
+fn run(channel: UnixStream, housing: Housing) -> String {
+    let lived = catch_unwind(AssertUnwindSafe(|| {
+        tractor_runtime::run(async || live(channel, housing).await)
+    }));
+    match lived {
+        Ok(Err(error)) if !error.is_cancelled() => format!("its thread failed: {error}"),
+        Ok(_) => "its thread has ended".into(),
+        Err(panic) => panicked(&*panic),
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    format!("its thread panicked: {}", panic_text(panic))
+}
