@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{MARKER, Marker, tree, tree_gone_within};
+use common::{Cell, MARKER, Marker, in_every_cell, tree, tree_gone_within, tree_of};
 use tractor::runtime::move_on_after;
 use tractor::{
     EndpointNotFound, Error, InvalidPath, ModuleNotExposed, MsgTypeError, NoActor, Result,
@@ -31,10 +31,11 @@ mod inner {
 
 /// The error of a call in a child that has this enabled.
 fn refused(
+    cell: Cell,
     enable: impl FnOnce(SpawnOptions) -> SpawnOptions,
     call: impl AsyncFnOnce(tractor::Portal) -> Result<u64>,
 ) -> Error {
-    tree(async |options| {
+    tree_of(cell, async |options| {
         tractor::nursery(async |an| {
             let portal = an.start_actor("actor", enable(options)).await?;
             let error = call(portal).await.unwrap_err();
@@ -68,9 +69,21 @@ fn failure(error: &Error) -> &SpawnFailure {
     error.failure()
 }
 
-#[test]
-fn endpoint_is_not_enabled() {
+in_every_cell![
+    endpoint_is_not_enabled,
+    endpoint_of_a_module_that_is_not_enabled,
+    endpoint_of_a_module_above,
+    endpoint_is_not_registered,
+    arguments_of_another_type,
+    result_of_another_type,
+    name_that_is_none,
+    given_name_and_path_are_both_callable,
+    failed_start_fails_nobody_else,
+];
+
+fn endpoint_is_not_enabled(cell: Cell) {
     let error = refused(
+        cell,
         |options| options,
         async |portal| portal.run(inner::halve, 1).await,
     );
@@ -81,18 +94,17 @@ fn endpoint_is_not_enabled() {
     assert!(text.contains("actor@") && text.contains("enable"), "{text}");
 }
 
-#[test]
-fn endpoint_of_a_module_that_is_not_enabled() {
+fn endpoint_of_a_module_that_is_not_enabled(cell: Cell) {
     let error = refused(
+        cell,
         |options| options.enable_module("boot_errors::inne"),
         async |portal| portal.run(inner::halve, 1).await,
     );
     assert!(error.is::<ModuleNotExposed>(), "{error:?}");
 }
 
-#[test]
-fn endpoint_of_a_module_above() {
-    tree(async |options: SpawnOptions| {
+fn endpoint_of_a_module_above(cell: Cell) {
+    tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let options = options.enable_module("boot_errors");
             let portal = an.start_actor("actor", options).await?;
@@ -105,9 +117,9 @@ fn endpoint_of_a_module_above() {
     .unwrap();
 }
 
-#[test]
-fn endpoint_is_not_registered() {
+fn endpoint_is_not_registered(cell: Cell) {
     let error = refused(
+        cell,
         |options| options.enable(triple),
         async |portal| portal.run(triple, 1).await,
     );
@@ -117,9 +129,9 @@ fn endpoint_is_not_registered() {
     assert!(error.to_string().contains("endpoint!"), "{error}");
 }
 
-#[test]
-fn arguments_of_another_type() {
+fn arguments_of_another_type(cell: Cell) {
     let error = refused(
+        cell,
         |options| options.enable_module("boot_errors::inner"),
         async |portal| portal.run_named("boot_errors::inner:halve", "four").await,
     );
@@ -132,9 +144,8 @@ fn arguments_of_another_type() {
     );
 }
 
-#[test]
-fn result_of_another_type() {
-    let error = tree(async |options: SpawnOptions| {
+fn result_of_another_type(cell: Cell) {
+    let error = tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let options = options.enable(inner::halve);
             let portal = an.start_actor("actor", options).await?;
@@ -153,18 +164,17 @@ fn result_of_another_type() {
     );
 }
 
-#[test]
-fn name_that_is_none() {
+fn name_that_is_none(cell: Cell) {
     let error = refused(
+        cell,
         |options| options,
         async |portal| portal.run_named("halve", ()).await,
     );
     assert!(error.is::<InvalidPath>(), "{error:?}");
 }
 
-#[test]
-fn given_name_and_path_are_both_callable() {
-    tree(async |options: SpawnOptions| {
+fn given_name_and_path_are_both_callable(cell: Cell) {
+    tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let options = options.enable_module("math").enable_module("boot_errors");
             let portal = an.start_actor("actor", options).await?;
@@ -290,9 +300,8 @@ fn start_that_is_dropped() {
     .unwrap();
 }
 
-#[test]
-fn failed_start_fails_nobody_else() {
-    tree(async |options: SpawnOptions| {
+fn failed_start_fails_nobody_else(cell: Cell) {
+    tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let good = an
                 .start_actor("good", options.clone().enable(inner::halve))

@@ -1,11 +1,11 @@
-//! Calls of plain functions in another process.
+//! Calls of plain functions in another actor.
 
 mod common;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::tree;
+use common::{Cell, in_every_cell, tree, tree_of};
 use tractor::runtime::{TooSlow, fail_after, nursery, time};
 use tractor::{Error, PeerLost, Portal, RemoteActorError, Result, SpawnOptions, endpoint};
 
@@ -52,10 +52,11 @@ async fn sockets((): ()) -> Result<usize> {
 endpoint!(sockets);
 
 fn with_actor<T>(
+    cell: Cell,
     options: impl FnOnce(SpawnOptions) -> SpawnOptions,
     body: impl AsyncFnOnce(&Portal) -> Result<T>,
 ) -> Result<T> {
-    tree(async |marked: SpawnOptions| {
+    tree_of(cell, async |marked: SpawnOptions| {
         tractor::nursery(async |an| {
             let options = options(marked).enable_module("calls");
             let portal = an.start_actor("actor", options).await?;
@@ -67,9 +68,16 @@ fn with_actor<T>(
     })
 }
 
-#[test]
-fn a_call_gives_its_result() {
-    tree(async |options: SpawnOptions| {
+in_every_cell![
+    a_call_gives_its_result,
+    many_tasks_share_a_portal,
+    call_that_is_too_slow_is_cancelled,
+    group_of_errors_is_one_error_of_the_endpoint,
+    call_of_an_actor_that_is_gone,
+];
+
+fn a_call_gives_its_result(cell: Cell) {
+    tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let portal = an.start_actor("doubler", options.enable(double)).await?;
             assert_eq!(portal.run(double, 21).await?, 42);
@@ -81,9 +89,8 @@ fn a_call_gives_its_result() {
     .unwrap();
 }
 
-#[test]
-fn many_tasks_share_a_portal() {
-    tree(async |options: SpawnOptions| {
+fn many_tasks_share_a_portal(cell: Cell) {
+    tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let portal = an.start_actor("doubler", options.enable(double)).await?;
             nursery(async |n| {
@@ -105,9 +112,9 @@ fn many_tasks_share_a_portal() {
     .unwrap();
 }
 
-#[test]
-fn call_that_is_too_slow_is_cancelled() {
+fn call_that_is_too_slow_is_cancelled(cell: Cell) {
     with_actor(
+        cell,
         |options| options,
         async |portal| {
             let limit = Duration::from_millis(30);
@@ -124,9 +131,9 @@ fn call_that_is_too_slow_is_cancelled() {
     .unwrap();
 }
 
-#[test]
-fn group_of_errors_is_one_error_of_the_endpoint() {
+fn group_of_errors_is_one_error_of_the_endpoint(cell: Cell) {
     with_actor(
+        cell,
         |options| options,
         async |portal| {
             let error = portal.run(fail, "broken".into()).await.unwrap_err();
@@ -144,9 +151,8 @@ fn group_of_errors_is_one_error_of_the_endpoint() {
     .unwrap();
 }
 
-#[test]
-fn call_of_an_actor_that_is_gone() {
-    tree(async |options: SpawnOptions| {
+fn call_of_an_actor_that_is_gone(cell: Cell) {
+    tree_of(cell, async |options: SpawnOptions| {
         let portal = tractor::nursery(async |an| {
             let portal = an.start_actor("actor", options.enable(double)).await?;
             assert!(portal.is_connected());
@@ -159,7 +165,8 @@ fn call_of_an_actor_that_is_gone() {
         let error = portal.run(double, 1).await.unwrap_err();
         let lost: &PeerLost = error.downcast_ref().expect("it is gone");
         assert_eq!(lost.peer(), portal.uid());
-        assert_eq!(lost.status().and_then(|status| status.code()), Some(0));
+        let status = lost.status().and_then(|status| status.code());
+        assert_eq!(status, (cell == Cell::Process).then_some(0));
         Ok(())
     })
     .unwrap();
@@ -168,6 +175,7 @@ fn call_of_an_actor_that_is_gone() {
 #[test]
 fn level_of_logs_and_environment_reach_the_child() {
     let (level, value) = with_actor(
+        Cell::Process,
         |options| {
             options
                 .log_level(log::LevelFilter::Debug)

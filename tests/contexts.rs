@@ -1,4 +1,4 @@
-//! Contexts between two processes: one scope, two halves.
+//! Contexts between two actors: one scope, two halves.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::tree;
+use common::{Cell, in_every_cell, tree_of};
 use serde::{Deserialize, Serialize};
 use tractor::runtime::{move_on_after, nursery, sync::Event, time};
 use tractor::{
@@ -83,9 +83,9 @@ async fn add((a, b): (u32, u32)) -> Result<u32> {
 endpoint!(add);
 
 /// The same again one actor further down.
-async fn relay(then: Then) -> Result<String> {
+async fn relay((cell, then): (Cell, Then)) -> Result<String> {
     tractor::nursery(async |an| {
-        let options = SpawnOptions::new().enable(act);
+        let options = cell.place(SpawnOptions::new().enable(act));
         let portal = an.start_actor("below", options).await?;
         let result = portal
             .open_context(act, then, async |ctx, _| ctx.wait_for_result().await)
@@ -100,8 +100,8 @@ endpoint!(relay);
 struct File(PathBuf);
 
 impl File {
-    fn new(name: &str) -> Self {
-        let name = format!("tractor-{}-{name}", std::process::id());
+    fn new(cell: Cell, name: &str) -> Self {
+        let name = format!("tractor-{}-{name}-{cell:?}", std::process::id());
         Self(std::env::temp_dir().join(name))
     }
 
@@ -118,10 +118,11 @@ impl Drop for File {
 
 /// Opens one context with `act`, in a child of its own.
 fn with_act<T>(
+    cell: Cell,
     then: Then,
     body: impl AsyncFnOnce(&Context<Plain, tractor::Caller<String>>, u32) -> Result<T>,
 ) -> Result<T> {
-    tree(async |options: SpawnOptions| {
+    tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let portal = an.start_actor("actor", options.enable(act)).await?;
             let result = portal.open_context(act, then, body).await?;
@@ -132,39 +133,58 @@ fn with_act<T>(
     })
 }
 
-#[test]
-fn first_value_and_result() {
-    let (first, result) = with_act(Then::Return, async |ctx, first| {
+in_every_cell![
+    first_value_and_result,
+    result_that_nobody_waits_for,
+    started_twice_is_refused,
+    return_without_started,
+    endpoint_fails_while_the_body_sleeps,
+    endpoint_fails_and_the_body_asks,
+    actor_survives_a_panic_of_its_endpoint,
+    body_cancels_and_goes_on,
+    body_of_a_nursery_in_the_body_is_the_same_task,
+    another_task_cancels_and_the_body_is_cut_short,
+    endpoint_cancels_itself,
+    body_fails_and_the_endpoint_is_cancelled_by_the_parent,
+    deadline_around_a_context_reaches_the_endpoint,
+    dropped_block_cancels_the_endpoint,
+    actor_is_cancelled_under_a_context,
+    error_keeps_its_source_over_two_relays,
+];
+
+fn first_value_and_result(cell: Cell) {
+    let (first, result) = with_act(cell, Then::Return, async |ctx, first| {
         Ok((first, ctx.wait_for_result().await?.returned()))
     })
     .unwrap();
     assert_eq!((first, result.as_deref()), (7, Some("result")));
 }
 
-#[test]
-fn result_that_nobody_waits_for() {
+fn result_that_nobody_waits_for(cell: Cell) {
     assert_eq!(
-        with_act(Then::Return, async |_, first| Ok(first)).unwrap(),
+        with_act(cell, Then::Return, async |_, first| Ok(first)).unwrap(),
         7
     );
 }
 
-#[test]
-fn started_twice_is_refused() {
-    let result = with_act(Then::StartTwice, async |ctx, _| ctx.wait_for_result().await);
+fn started_twice_is_refused(cell: Cell) {
+    let result = with_act(cell, Then::StartTwice, async |ctx, _| {
+        ctx.wait_for_result().await
+    });
     assert_eq!(result.unwrap().returned().as_deref(), Some("refused"));
 }
 
-#[test]
-fn return_without_started() {
-    let error = with_act(Then::ReturnUnstarted, async |_, _| Ok(())).unwrap_err();
+fn return_without_started(cell: Cell) {
+    let error = with_act(cell, Then::ReturnUnstarted, async |_, _| Ok(())).unwrap_err();
     let remote: &RemoteActorError = error.downcast_ref().expect("it is the endpoint's");
     assert!(remote.message().contains("started"), "{remote}");
 }
 
-#[test]
-fn endpoint_fails_while_the_body_sleeps() {
-    let error = with_act(Then::Fail, async |_, _| Ok(time::sleep_forever().await?)).unwrap_err();
+fn endpoint_fails_while_the_body_sleeps(cell: Cell) {
+    let error = with_act(cell, Then::Fail, async |_, _| {
+        Ok(time::sleep_forever().await?)
+    })
+    .unwrap_err();
     let remote: &RemoteActorError = error.downcast_ref().expect("it is the endpoint's");
     assert_eq!((remote.src_type(), remote.message()), ("Error", "broken"));
     assert_eq!(remote.src_uid().name(), "actor");
@@ -172,18 +192,16 @@ fn endpoint_fails_while_the_body_sleeps() {
     assert!(error.group_name().is_none(), "{error:?}");
 }
 
-#[test]
-fn endpoint_fails_and_the_body_asks() {
-    let error = with_act(Then::Fail, async |ctx, _| ctx.wait_for_result().await).unwrap_err();
+fn endpoint_fails_and_the_body_asks(cell: Cell) {
+    let error = with_act(cell, Then::Fail, async |ctx, _| ctx.wait_for_result().await).unwrap_err();
     assert!(
         error.is::<RemoteActorError>() && error.group_name().is_none(),
         "{error:?}"
     );
 }
 
-#[test]
-fn actor_survives_a_panic_of_its_endpoint() {
-    tree(async |options: SpawnOptions| {
+fn actor_survives_a_panic_of_its_endpoint(cell: Cell) {
+    tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let portal = an
                 .start_actor("actor", options.enable(act).enable(add))
@@ -206,9 +224,8 @@ fn actor_survives_a_panic_of_its_endpoint() {
     .unwrap();
 }
 
-#[test]
-fn body_cancels_and_goes_on() {
-    let outcome = with_act(Then::Sleep, async |ctx, _| {
+fn body_cancels_and_goes_on(cell: Cell) {
+    let outcome = with_act(cell, Then::Sleep, async |ctx, _| {
         assert!(!ctx.cancel_called());
         assert!(ctx.cancel().await, "the endpoint has ended");
         assert!(ctx.cancel_called() && ctx.cancel_acked());
@@ -230,9 +247,8 @@ fn body_cancels_and_goes_on() {
     assert_eq!(cancelled.kind(), CancelKind::Requested);
 }
 
-#[test]
-fn body_of_a_nursery_in_the_body_is_the_same_task() {
-    let outcome = with_act(Then::Sleep, async |ctx, _| {
+fn body_of_a_nursery_in_the_body_is_the_same_task(cell: Cell) {
+    let outcome = with_act(cell, Then::Sleep, async |ctx, _| {
         nursery(async |_| {
             assert!(ctx.cancel().await, "the endpoint has ended");
             time::sleep(Duration::from_millis(1)).await?;
@@ -244,9 +260,8 @@ fn body_of_a_nursery_in_the_body_is_the_same_task() {
     assert!(matches!(outcome, Outcome::Cancelled(_)), "{outcome:?}");
 }
 
-#[test]
-fn another_task_cancels_and_the_body_is_cut_short() {
-    let error = with_act(Then::Sleep, async |ctx, _| {
+fn another_task_cancels_and_the_body_is_cut_short(cell: Cell) {
+    let error = with_act(cell, Then::Sleep, async |ctx, _| {
         nursery(async |n| {
             n.start_soon(async {
                 assert!(ctx.cancel().await);
@@ -263,9 +278,8 @@ fn another_task_cancels_and_the_body_is_cut_short() {
     assert!(cause.peer().is_none(), "{cause}");
 }
 
-#[test]
-fn endpoint_cancels_itself() {
-    let error = with_act(Then::CancelItself, async |_, _| {
+fn endpoint_cancels_itself(cell: Cell) {
+    let error = with_act(cell, Then::CancelItself, async |_, _| {
         Ok(time::sleep_forever().await?)
     });
     let error = error.unwrap_err();
@@ -274,10 +288,9 @@ fn endpoint_cancels_itself() {
     assert_eq!(cancelled.src_uid().name(), "actor");
 }
 
-#[test]
-fn body_fails_and_the_endpoint_is_cancelled_by_the_parent() {
-    let file = File::new("body_fails");
-    let error = tree(async |options: SpawnOptions| {
+fn body_fails_and_the_endpoint_is_cancelled_by_the_parent(cell: Cell) {
+    let file = File::new(cell, "body_fails");
+    let error = tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let portal = an.start_actor("actor", options.enable(report)).await?;
             let error = portal
@@ -300,10 +313,9 @@ fn body_fails_and_the_endpoint_is_cancelled_by_the_parent() {
     assert_eq!(error.to_string(), "of the body");
 }
 
-#[test]
-fn deadline_around_a_context_reaches_the_endpoint() {
-    let file = File::new("deadline");
-    tree(async |options: SpawnOptions| {
+fn deadline_around_a_context_reaches_the_endpoint(cell: Cell) {
+    let file = File::new(cell, "deadline");
+    tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let portal = an.start_actor("actor", options.enable(report)).await?;
             let context = portal.open_context(report, file.path().into(), async |_, _| {
@@ -321,10 +333,9 @@ fn deadline_around_a_context_reaches_the_endpoint() {
     .unwrap();
 }
 
-#[test]
-fn dropped_block_cancels_the_endpoint() {
-    let file = File::new("dropped");
-    tree(async |options: SpawnOptions| {
+fn dropped_block_cancels_the_endpoint(cell: Cell) {
+    let file = File::new(cell, "dropped");
+    tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let portal = an.start_actor("actor", options.enable(report)).await?;
             let begun = Event::new();
@@ -347,10 +358,9 @@ fn dropped_block_cancels_the_endpoint() {
     .unwrap();
 }
 
-#[test]
-fn actor_is_cancelled_under_a_context() {
-    let file = File::new("actor_cancelled");
-    tree(async |options: SpawnOptions| {
+fn actor_is_cancelled_under_a_context(cell: Cell) {
+    let file = File::new(cell, "actor_cancelled");
+    tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let portal = an.start_actor("actor", options.enable(report)).await?;
             let error = portal
@@ -374,7 +384,7 @@ fn actor_is_cancelled_under_a_context() {
 
 #[test]
 fn child_dies_under_a_context() {
-    let error = tree(async |options: SpawnOptions| {
+    let error = tree_of(Cell::Process, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let portal = an.start_actor("actor", options.enable(act)).await?;
             portal
@@ -397,13 +407,12 @@ fn child_dies_under_a_context() {
     assert_eq!(lost.peer(), died.uid());
 }
 
-#[test]
-fn error_keeps_its_source_over_two_relays() {
-    let error = tree(async |options: SpawnOptions| {
+fn error_keeps_its_source_over_two_relays(cell: Cell) {
+    let error = tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let portal = an.start_actor("middle", options.enable(relay)).await?;
-            assert_eq!(portal.run(relay, Then::Return).await?, "result");
-            let error = portal.run(relay, Then::Fail).await.unwrap_err();
+            assert_eq!(portal.run(relay, (cell, Then::Return)).await?, "result");
+            let error = portal.run(relay, (cell, Then::Fail)).await.unwrap_err();
             an.cancel();
             Ok(error)
         })

@@ -1,10 +1,10 @@
-//! Streams between two processes.
+//! Streams between two actors.
 
 mod common;
 
 use std::time::Duration;
 
-use common::tree;
+use common::{Cell, in_every_cell, tree_of};
 use serde::{Deserialize, Serialize};
 use tractor::runtime::{move_on_after, nursery, time};
 use tractor::{
@@ -83,8 +83,8 @@ async fn slow(ctx: &mut Context<Slow>, when: When) -> Result<Vec<u64>> {
 }
 endpoint!(slow);
 
-fn with_actor<T>(body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Result<T> {
-    tree(async |options: SpawnOptions| {
+fn with_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Result<T> {
+    tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let options = options.enable_module("streams");
             let portal = an.start_actor("actor", options).await?;
@@ -96,9 +96,19 @@ fn with_actor<T>(body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Result<T> {
     })
 }
 
-#[test]
-fn echo_of_items_of_many_sizes() {
-    let count = with_actor(async |portal| {
+in_every_cell![
+    echo_of_items_of_many_sizes,
+    both_ways_at_once,
+    sender_waits_for_a_receiver_that_does_not_receive,
+    slow_receiver_gets_everything_in_order,
+    cancelled_send_has_sent_nothing,
+    receiver_that_has_enough_ends_the_sender,
+    stream_that_nobody_reads_at_the_end_of_the_block,
+    several_contexts_on_one_connection,
+];
+
+fn echo_of_items_of_many_sizes(cell: Cell) {
+    let count = with_actor(cell, async |portal| {
         portal
             .open_context(echo, (), async |ctx, ()| {
                 let stream = ctx.open_stream()?;
@@ -120,10 +130,9 @@ fn echo_of_items_of_many_sizes() {
     assert_eq!(count.returned(), Some(8));
 }
 
-#[test]
-fn both_ways_at_once() {
+fn both_ways_at_once(cell: Cell) {
     const ITEMS: u32 = 5000;
-    with_actor(async |portal| {
+    with_actor(cell, async |portal| {
         portal
             .open_context(echo, (), async |ctx: &Context<Echo, Caller<u64>>, ()| {
                 let stream = &ctx.open_stream()?;
@@ -146,9 +155,8 @@ fn both_ways_at_once() {
     .unwrap();
 }
 
-#[test]
-fn sender_waits_for_a_receiver_that_does_not_receive() {
-    let sent = with_actor(async |portal| {
+fn sender_waits_for_a_receiver_that_does_not_receive(cell: Cell) {
+    let sent = with_actor(cell, async |portal| {
         portal
             .open_context(slow, When::Never, async |ctx, ()| {
                 let stream = ctx.open_stream()?;
@@ -172,9 +180,8 @@ fn sender_waits_for_a_receiver_that_does_not_receive() {
     assert_eq!(sent, 64);
 }
 
-#[test]
-fn slow_receiver_gets_everything_in_order() {
-    let items = with_actor(async |portal| {
+fn slow_receiver_gets_everything_in_order(cell: Cell) {
+    let items = with_actor(cell, async |portal| {
         let when = When::After(Duration::from_millis(50));
         portal
             .open_context(slow, when, async |ctx, ()| {
@@ -194,9 +201,8 @@ fn slow_receiver_gets_everything_in_order() {
     assert_eq!(items.returned(), Some((0..1000).collect()));
 }
 
-#[test]
-fn cancelled_send_has_sent_nothing() {
-    let items = with_actor(async |portal| {
+fn cancelled_send_has_sent_nothing(cell: Cell) {
+    let items = with_actor(cell, async |portal| {
         let when = When::After(Duration::from_millis(100));
         portal
             .open_context(slow, when, async |ctx, ()| {
@@ -220,9 +226,8 @@ fn cancelled_send_has_sent_nothing() {
     assert_eq!(items.returned(), Some((0..500).collect()));
 }
 
-#[test]
-fn receiver_that_has_enough_ends_the_sender() {
-    let (seen, sent) = with_actor(async |portal| {
+fn receiver_that_has_enough_ends_the_sender(cell: Cell) {
+    let (seen, sent) = with_actor(cell, async |portal| {
         portal
             .open_context(count, (), async |ctx, ()| {
                 let stream = ctx.open_stream()?;
@@ -240,9 +245,8 @@ fn receiver_that_has_enough_ends_the_sender() {
     assert!(sent.is_some_and(|sent| sent >= seen), "{sent:?}");
 }
 
-#[test]
-fn stream_that_nobody_reads_at_the_end_of_the_block() {
-    with_actor(async |portal| {
+fn stream_that_nobody_reads_at_the_end_of_the_block(cell: Cell) {
+    with_actor(cell, async |portal| {
         portal
             .open_context(count, (), async |ctx, ()| {
                 let stream = ctx.open_stream()?;
@@ -254,9 +258,8 @@ fn stream_that_nobody_reads_at_the_end_of_the_block() {
     .unwrap();
 }
 
-#[test]
-fn several_contexts_on_one_connection() {
-    with_actor(async |portal| {
+fn several_contexts_on_one_connection(cell: Cell) {
+    with_actor(cell, async |portal| {
         nursery(async |n| {
             for id in 0..8u8 {
                 n.start_soon(async move {

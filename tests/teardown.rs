@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use common::{HangGuard, MARKER, Marker, tree};
+use common::{Cell, HangGuard, MARKER, Marker, in_every_cell, tree, tree_of};
 use rustix::process::{Pid, Signal, kill_process};
 use tractor::runtime::{move_on_after, nursery, shield, sync::Event, time};
 use tractor::{ActorDied, CancelKind, Error, Portal, Result, SpawnOptions, endpoint, exit_code};
@@ -57,13 +57,13 @@ async fn litter(marker: String) -> Result<()> {
 endpoint!(litter);
 
 /// A chain of actors, so many below this one, that all do the same in the end.
-async fn chain((depth, then): (u32, String)) -> Result<()> {
+async fn chain((cell, depth, then): (Cell, u32, String)) -> Result<()> {
     tractor::nursery(async |an| {
         if depth > 0 {
-            let options = SpawnOptions::new().enable_module("teardown");
+            let options = cell.place(SpawnOptions::new().enable_module("teardown"));
             let portal = an.start_actor(&format!("at {depth}"), options).await?;
             nursery(async |n| {
-                n.start_soon(portal.run(chain, (depth - 1, then.clone())));
+                n.start_soon(portal.run(chain, (cell, depth - 1, then.clone())));
                 // Only so that everybody is at it when it comes back to whoever called.
                 time::sleep(Duration::from_millis(10)).await?;
                 act(&then).await
@@ -96,11 +96,12 @@ fn options(options: SpawnOptions) -> SpawnOptions {
 
 /// Runs a call that does not end, and gives how long the nursery took to end after `end`.
 fn ended(
+    cell: Cell,
     call: impl AsyncFn(&Portal) -> Result<()>,
     end: impl AsyncFnOnce(&tractor::ActorNursery, &Portal) -> Result<()>,
 ) -> (Result<()>, Duration) {
     let mut start = Instant::now();
-    let result = tree(async |marked: SpawnOptions| {
+    let result = tree_of(cell, async |marked: SpawnOptions| {
         tractor::nursery(async |an| {
             let portal = an.start_actor("actor", options(marked)).await?;
             nursery(async |n| {
@@ -120,9 +121,16 @@ fn ended(
     (result, start.elapsed())
 }
 
-#[test]
-fn actor_that_sleeps_is_cancelled() {
+in_every_cell![
+    actor_that_sleeps_is_cancelled,
+    body_that_fails_cancels_the_actors,
+    scope_around_the_nursery_is_cancelled,
+    chain_of_actors_is_cancelled_from_above,
+];
+
+fn actor_that_sleeps_is_cancelled(cell: Cell) {
     let (result, _) = ended(
+        cell,
         async |portal| portal.run(sleep, ()).await,
         async |an, _| {
             an.cancel();
@@ -136,7 +144,8 @@ fn actor_that_sleeps_is_cancelled() {
 fn actor_that_is_stuck_is_ended_by_force() {
     for call in ["stick", "shield", "stubborn"] {
         let (result, took) = ended(
-            async |portal| portal.run(chain, (0, call.into())).await,
+            Cell::Process,
+            async |portal| portal.run(chain, (Cell::Process, 0, call.into())).await,
             async |an, _| {
                 an.cancel();
                 Ok(())
@@ -151,6 +160,7 @@ fn actor_that_is_stuck_is_ended_by_force() {
 #[test]
 fn stuck_actor_does_not_answer() {
     let (result, _) = ended(
+        Cell::Process,
         async |portal| portal.run(stick, ()).await,
         async |_, portal| {
             assert!(!portal.cancel_actor().await);
@@ -163,6 +173,7 @@ fn stuck_actor_does_not_answer() {
 #[test]
 fn actor_that_is_stopped_is_ended_by_force() {
     let (result, _) = ended(
+        Cell::Process,
         async |portal| portal.run(sleep, ()).await,
         async |an, portal| {
             let pid = portal.run(pid, ()).await?;
@@ -174,18 +185,27 @@ fn actor_that_is_stopped_is_ended_by_force() {
     result.unwrap();
 }
 
-#[test]
-fn body_that_fails_cancels_the_actors() {
+fn body_that_fails_cancels_the_actors(cell: Cell) {
     let (result, _) = ended(
-        async |portal| portal.run(stick, ()).await,
+        cell,
+        async |portal| portal.run(sleep, ()).await,
         async |_, _| Err(Error::msg("of the body")),
     );
     assert_eq!(result.unwrap_err().to_string(), "of the body");
 }
 
 #[test]
-fn scope_around_the_nursery_is_cancelled() {
-    tree(async |marked: SpawnOptions| {
+fn body_that_fails_ends_an_actor_that_is_stuck() {
+    let (result, _) = ended(
+        Cell::Process,
+        async |portal| portal.run(stick, ()).await,
+        async |_, _| Err(Error::msg("of the body")),
+    );
+    assert_eq!(result.unwrap_err().to_string(), "of the body");
+}
+
+fn scope_around_the_nursery_is_cancelled(cell: Cell) {
+    tree_of(cell, async |marked: SpawnOptions| {
         let nursery = tractor::nursery(async |an| {
             let first = an.start_actor("first", options(marked.clone())).await?;
             an.start_actor("second", options(marked)).await?;
@@ -221,6 +241,7 @@ fn nursery_that_is_dropped_kills_its_actors() {
 #[test]
 fn actor_that_dies_fails_its_nursery() {
     let (result, _) = ended(
+        Cell::Process,
         async |portal| portal.run(sleep, ()).await,
         async |_, portal| {
             kill(portal.run(pid, ()).await?, Signal::KILL);
@@ -238,6 +259,7 @@ fn programs_that_an_actor_started_go_with_it() {
     for killed in [false, true] {
         let marker = Marker::new();
         let (result, _) = ended(
+            Cell::Process,
             async |portal| portal.run(litter, marker.text().into()).await,
             async |an, portal| {
                 assert_eq!(marker.processes().len(), 1);
@@ -255,10 +277,10 @@ fn programs_that_an_actor_started_go_with_it() {
     }
 }
 
-#[test]
-fn chain_of_actors_is_cancelled_from_above() {
+fn chain_of_actors_is_cancelled_from_above(cell: Cell) {
     let (result, _) = ended(
-        async |portal| portal.run(chain, (2, "sleep".into())).await,
+        cell,
+        async |portal| portal.run(chain, (cell, 2, "sleep".into())).await,
         async |an, _| {
             time::sleep(Duration::from_millis(300)).await?;
             an.cancel();
@@ -300,7 +322,9 @@ fn plays_its_role() {
                     "stuck-root" => "sleep",
                     then => then,
                 };
-                portal.run(chain, (DEPTH as u32 - 1, then.into())).await
+                portal
+                    .run(chain, (Cell::Process, DEPTH as u32 - 1, then.into()))
+                    .await
             })
             .await;
             if what == "sleep" {

@@ -6,6 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use std::{fs, process, thread};
 
+use serde::{Deserialize, Serialize};
 use tractor::{Result, SpawnOptions};
 
 /// A test that takes longer hangs.
@@ -13,6 +14,57 @@ pub(crate) const HANG: Duration = Duration::from_secs(30);
 
 /// The variable by which the processes of one test are found.
 pub(crate) const MARKER: &str = "TRACTOR_TEST_MARKER";
+
+/// What the actors of a test are, and what connects them: the table over which the tests of what
+/// actors do to each other run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Cell {
+    /// Processes over pairs of sockets.
+    Process,
+    /// Threads over pairs of sockets.
+    Thread,
+}
+
+impl Cell {
+    pub(crate) fn place(self, options: SpawnOptions) -> SpawnOptions {
+        match self {
+            Self::Process => options,
+            Self::Thread => options.in_thread(),
+        }
+    }
+}
+
+/// Makes a test for each cell of the table out of each of these functions.
+#[allow(unused_macros, reason = "each test program uses a part of it")]
+macro_rules! in_every_cell {
+    ($($test:ident),* $(,)?) => {
+        $(
+            mod $test {
+                use super::common::Cell;
+
+                #[test]
+                fn process() {
+                    super::$test(Cell::Process);
+                }
+
+                #[test]
+                fn thread() {
+                    super::$test(Cell::Thread);
+                }
+            }
+        )*
+    };
+}
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub(crate) use in_every_cell;
+
+/// Runs a test's tree of these actors, as [`tree`] does.
+pub(crate) fn tree_of<T>(
+    cell: Cell,
+    main: impl AsyncFnOnce(SpawnOptions) -> Result<T>,
+) -> Result<T> {
+    tree(async |options| main(cell.place(options)).await)
+}
 
 /// Runs a test's tree, and looks afterwards that nothing of it is left. The options given to it
 /// mark every process that they start.
