@@ -311,6 +311,8 @@ impl<'a> Job<'a> {
         }
 
         self.finished.set(self.finished.get() + 1);
+        // Workers do come up.
+        self.deaths.borrow_mut().remove(&None);
         if self.finished.get() * 2 >= self.files.len() && self.chaos.take() {
             self.kill_any_worker();
         }
