@@ -18,8 +18,9 @@ use crate::wire::Uid;
 /// process with it: `main` is not called.
 ///
 /// The first SIGINT, SIGTERM or SIGHUP cancels `main`, with the cause
-/// [`CancelKind::Signal`]; another one kills the children that are still there. What the
-/// error means for the exit status of the program tells [`exit_code`].
+/// [`CancelKind::Signal`]; another one kills the children that are still there. One that comes
+/// before this thread took notice of the first, because it is stuck in code that does not come
+/// back, ends the program as if it had not been taken. What the error means for the exit status of the program tells [`exit_code`].
 ///
 /// # Errors
 ///
