@@ -274,7 +274,7 @@ fn wakes_race_the_drop_of_the_runtime() {
                 })
             })
             .collect();
-        for _ in 0..500 {
+        for _ in 0..200 {
             run(async || {
                 let mut polls = 0;
                 poll_fn(|cx| {
