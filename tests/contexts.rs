@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Cell, in_every_cell, tree_of};
 use serde::{Deserialize, Serialize};
-use tractor::runtime::{move_on_after, nursery, sync::Event, time};
+use tractor::runtime::{CancelScope, nursery, sync::Event, time};
 use tractor::{
     ActorDied, CancelKind, Context, ContextCancelled, ContextMisuse, Dialog, Error, Outcome,
     PeerLost, RemoteActorError, Result, SpawnOptions, endpoint,
@@ -318,10 +318,14 @@ fn deadline_around_a_context_reaches_the_endpoint(cell: Cell) {
     tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let portal = an.start_actor("actor", options.enable(report)).await?;
+            let scope = CancelScope::new();
+            let handle = scope.handle();
             let context = portal.open_context(report, file.path().into(), async |_, _| {
+                // Not before the endpoint is there, or it might never be.
+                handle.set_timeout(Duration::from_millis(20));
                 Ok(time::sleep_forever().await?)
             });
-            let outcome = move_on_after(Duration::from_millis(50), context).await?;
+            let outcome = scope.run(context).await?;
             assert!(outcome.timed_out());
             let text = fs::read_to_string(file.path())?;
             assert!(text.starts_with("Deadline by root"), "{text}");

@@ -111,7 +111,7 @@ fn ended(
                     let _ = call(&portal).await;
                     Ok(())
                 });
-                time::sleep(Duration::from_millis(50)).await?;
+                time::sleep(Duration::from_millis(150)).await?;
                 start = Instant::now();
                 end(an, &portal).await
             })
