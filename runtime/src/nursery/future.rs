@@ -563,6 +563,11 @@ impl<T, F: Future<Output = Result<T>>> Future for NurseryFuture<F, T> {
                 Some((key, number)) => nursery.poll_child(&core, key, number),
             }
         }
+        // Who became ready between the two parts of a batch did not wake this nursery, for it was
+        // queued already.
+        if interrupted > 0 && core.with_slots(|slots| slots.ready(list)) > 0 {
+            cx.waker().wake_by_ref();
+        }
         let waiting = this.body.is_some()
             || nursery.starting.get() > 0
             || !nursery.children.borrow().is_empty();

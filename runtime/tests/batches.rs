@@ -1,0 +1,115 @@
+//! A nursery that stops in the middle of a batch, because the turn's share is used up, goes on.
+
+mod common;
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use common::guarded;
+use tractor_runtime::sync::Event;
+use tractor_runtime::{Result, nursery, run, time};
+
+/// More than a turn polls.
+const MANY: usize = 3000;
+
+/// Lets everybody else run, so many times.
+async fn yield_times(times: usize) -> Result<()> {
+    let mut left = times;
+    poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        left -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
+
+#[test]
+fn sibling_of_a_nursery_that_is_interrupted() {
+    guarded(|| {
+        run(async || {
+            nursery(async |outer| {
+                for _ in 0..3 {
+                    outer.start_soon(nursery(async |inner| {
+                        for _ in 0..MANY {
+                            inner.start_soon(yield_times(3));
+                        }
+                        Ok(())
+                    }));
+                    outer.start_soon(yield_times(1));
+                }
+                Ok(())
+            })
+            .await
+        })
+    })
+    .unwrap();
+}
+
+#[test]
+fn wakes_from_other_threads_between_the_parts_of_a_batch() {
+    guarded(|| {
+        run(async || {
+            for _ in 0..20 {
+                let woken: Vec<_> = (0..10).map(|_| async_channel::bounded::<()>(1)).collect();
+                let senders: Vec<_> = woken.iter().map(|(sender, _)| sender.clone()).collect();
+                let waker = thread::spawn(move || {
+                    for sender in senders {
+                        thread::sleep(Duration::from_micros(300));
+                        let _ = sender.try_send(());
+                    }
+                });
+                nursery(async |n| {
+                    for (_, receiver) in &woken {
+                        n.start_soon(async {
+                            receiver.recv().await?;
+                            Ok(())
+                        });
+                    }
+                    for _ in 0..MANY {
+                        n.start_soon(yield_times(3));
+                    }
+                    Ok(())
+                })
+                .await?;
+                waker.join().expect("it does not panic");
+            }
+            Ok(())
+        })
+    })
+    .unwrap();
+}
+
+#[test]
+fn deadlines_between_the_parts_of_a_batch() {
+    guarded(|| {
+        run(async || {
+            let done = Event::new();
+            nursery(async |n| {
+                for ms in 0..20 {
+                    n.start_soon(async move { Ok(time::sleep(Duration::from_millis(ms)).await?) });
+                }
+                n.start_soon(async {
+                    time::sleep(Duration::from_millis(25)).await?;
+                    done.set();
+                    Ok(())
+                });
+                for _ in 0..MANY {
+                    n.start_soon(async {
+                        while !done.is_set() {
+                            yield_times(1).await?;
+                        }
+                        Ok(())
+                    });
+                }
+                Ok(())
+            })
+            .await
+        })
+    })
+    .unwrap();
+}
