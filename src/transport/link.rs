@@ -223,7 +223,8 @@ impl Link {
             return Err(SendError::Closed);
         }
         let pushed = push(&mut self.outbox.borrow_mut());
-        if matches!(pushed, Err(SendError::Stuck { .. })) {
+        if let Err(error @ SendError::Stuck { .. }) = &pushed {
+            log::warn!(target: "tractor::wire", "the connection is given up: {error}");
             self.abort();
         }
         self.wake_writer();

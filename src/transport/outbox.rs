@@ -34,6 +34,8 @@ pub(crate) struct Outbox {
     data: VecDeque<Segment>,
     /// Bytes in `data`.
     data_len: usize,
+    /// Those of them that are errors, which nobody waits for room to send.
+    errors_len: usize,
     batch: Batch,
     spare: Vec<Vec<u8>>,
 }
@@ -44,6 +46,7 @@ struct Segment {
     bytes: Vec<u8>,
     /// Whose each frame is, and where it ends.
     frames: Vec<(Cid, usize)>,
+    errors_len: usize,
 }
 
 /// What is being written: all of `control`, then all of `data`.
@@ -99,6 +102,7 @@ impl Outbox {
             control: Vec::new(),
             data: VecDeque::new(),
             data_len: 0,
+            errors_len: 0,
             batch: Batch::default(),
             spare: Vec::new(),
         }
@@ -189,9 +193,7 @@ impl Outbox {
             return self.push_control(&Message::Error(Box::new(error.clone())));
         };
         if !self.overtaking {
-            return self.push_data(cid, |buf, limits| {
-                append_message(buf, &Message::Error(Box::new(error.clone())), limits)
-            });
+            return self.push_error_behind(cid, error);
         }
         let mut error = error.clone();
         let discarded = self.discard(cid);
@@ -199,6 +201,25 @@ impl Outbox {
             error.discarded = Some(discarded);
         }
         self.push_control(&Message::Error(Box::new(error)))
+    }
+
+    /// To a peer that calls and does not read, as many refusals are queued as it calls.
+    fn push_error_behind(&mut self, cid: &Cid, error: &ErrorMsg) -> Result<(), SendError> {
+        let before = self.data_len;
+        self.push_data(cid, |buf, limits| {
+            append_message(buf, &Message::Error(Box::new(error.clone())), limits)
+        })?;
+        let len = self.data_len - before;
+        self.errors_len += len;
+        if let Some(segment) = self.data.back_mut() {
+            segment.errors_len += len;
+        }
+        if self.errors_len > self.limits.buffered_control {
+            return Err(SendError::Stuck {
+                limit: self.limits.buffered_control,
+            });
+        }
+        Ok(())
     }
 
     #[inline]
@@ -211,7 +232,7 @@ impl Outbox {
             let bytes = self.spare.pop().unwrap_or_default();
             self.data.push_back(Segment {
                 bytes,
-                frames: Vec::new(),
+                ..Segment::default()
             });
         }
         let segment = self
@@ -256,6 +277,7 @@ impl Outbox {
         self.keep(done.data);
         if let Some(segment) = self.data.pop_front() {
             self.data_len -= segment.bytes.len();
+            self.errors_len -= segment.errors_len;
             self.batch.data = segment.bytes;
         }
     }
@@ -275,7 +297,10 @@ impl Segment {
 
     fn discard(&mut self, cid: &Cid) -> u64 {
         let before = self.frames.len();
-        let mut kept = Self::default();
+        let mut kept = Self {
+            errors_len: self.errors_len,
+            ..Self::default()
+        };
         let mut start = 0;
         for (owner, end) in self.frames.drain(..) {
             if owner != *cid {
