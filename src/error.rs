@@ -12,6 +12,7 @@ use tractor_runtime::{CancelCause, CancelKind, Peer};
 pub use tractor_runtime::{Error, Result};
 
 use crate::spawn::{Exit, seconds};
+use crate::transport::Address;
 use crate::wire::{CauseInfo, CauseKind, ErrorMsg, Uid};
 
 /// An endpoint failed in another actor.
@@ -423,6 +424,50 @@ impl std::error::Error for SpawnError {
             SpawnFailure::Boot(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+/// An actor does not listen at an address.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ListenError {
+    /// The address.
+    pub address: Address,
+    /// Why not.
+    pub source: io::Error,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen at {}: {}", self.address, self.source)
+    }
+}
+
+impl std::error::Error for ListenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// There is no connection to an address.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ConnectError {
+    /// The address.
+    pub address: Address,
+    /// Why not: the system's error, or what the peer did instead of saying who it is.
+    pub source: io::Error,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot connect to {}: {}", self.address, self.source)
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
     }
 }
 

@@ -31,6 +31,7 @@
 //! * [`nursery`](fn@nursery), [`ActorNursery`], [`SpawnOptions`]: starting actors, and their end.
 //! * [`endpoint!`], [`Dialog`]: what an actor can be asked to run.
 //! * [`Portal`], [`Context`], [`MsgStream`], [`Outcome`]: asking.
+//! * [`listen`], [`ListenOptions`], [`connect`], [`Address`]: actors of other trees.
 //! * [`Error`] and what is found in it: [`RemoteActorError`], [`ContextCancelled`], [`ActorDied`],
 //!   [`PeerLost`], [`SpawnError`], ...
 //! * [`runtime`]: tasks, scopes, deadlines and everything else inside of an actor.
@@ -71,19 +72,21 @@ mod wire;
 
 pub use tractor_runtime as runtime;
 
+pub use actor::{ListenOptions, Listening, listen};
 pub use context::{Callee, Caller, Context, Outcome};
 pub use endpoint::{BootError, ContextKind, Dialog, Endpoint, PlainKind};
 pub use error::{
-    ActorDied, ContextCancelled, ContextMisuse, EndpointNotFound, Error, InvalidPath,
-    ModuleNotExposed, MsgTypeError, NoActor, PeerLost, RemoteActorError, Result, SpawnError,
-    SpawnFailure, StreamClosed, StreamOverrun,
+    ActorDied, ConnectError, ContextCancelled, ContextMisuse, EndpointNotFound, Error, InvalidPath,
+    ListenError, ModuleNotExposed, MsgTypeError, NoActor, PeerLost, RemoteActorError, Result,
+    SpawnError, SpawnFailure, StreamClosed, StreamOverrun,
 };
 pub use nursery::{ActorNursery, nursery};
-pub use portal::Portal;
+pub use portal::{Portal, connect};
 pub use run::{RunOptions, exit_code, run};
 pub use spawn::{SpawnOptions, enter_if_actor};
 pub use stream::MsgStream;
 pub use tractor_runtime::{CancelCause, CancelKind, Cancelled};
+pub use transport::{Address, InvalidAddress};
 pub use wire::Uid;
 
 #[doc(hidden)]

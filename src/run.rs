@@ -6,10 +6,10 @@ use std::rc::Rc;
 use tractor_runtime::{CancelCause, CancelKind};
 
 use crate::actor::{Actor, Enabled, host};
-use crate::endpoint::Table;
+use crate::endpoint::{Endpoint, Table, path_of};
 use crate::error::{Error, Result};
 use crate::signals::{Stop, Taken};
-use crate::spawn::{Watchdog, enter_if_actor};
+use crate::spawn::{Exposed, Watchdog, enter_if_actor, on_the_wire};
 use crate::wire::Uid;
 
 /// Runs `main` as the root actor of a tree, on this thread, until it is done.
@@ -39,14 +39,16 @@ pub fn run<T>(main: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
 pub struct RunOptions {
     name: String,
     signals: Vec<Stop>,
+    exposed: Vec<Exposed>,
 }
 
 impl RunOptions {
-    /// The name `root`, and all three signals.
+    /// The name `root`, all three signals, and nothing enabled.
     pub fn new() -> Self {
         Self {
             name: "root".into(),
             signals: Stop::ALL.into(),
+            exposed: Vec::new(),
         }
     }
 
@@ -54,6 +56,21 @@ impl RunOptions {
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// Lets other actors run this endpoint here: those that this one starts, and those that
+    /// connect to where it listens.
+    #[must_use]
+    pub fn enable<K>(mut self, endpoint: impl Endpoint<K>) -> Self {
+        self.exposed.push(Exposed::Function(path_of(endpoint)));
+        self
+    }
+
+    /// Lets other actors run every endpoint of this module and of those below it.
+    #[must_use]
+    pub fn enable_module(mut self, module: impl Into<String>) -> Self {
+        self.exposed.push(Exposed::Module(module.into()));
         self
     }
 
@@ -97,7 +114,8 @@ impl RunOptions {
         enter_if_actor();
         let table = Table::new()?;
         let uid = Uid::fresh(self.name);
-        let actor = Actor::new(uid, table, Enabled::default(), Watchdog::default());
+        let enabled = Enabled::from_wire(&on_the_wire(&self.exposed, &table));
+        let actor = Actor::new(uid, table, enabled, Watchdog::default());
         let signals = self.signals;
         tractor_runtime::run(async || {
             host(actor, async |actor| {

@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     read_ended: Event,
     end_reason: RefCell<Option<String>>,
     is_lost: Event,
+    /// Whether the peer may cancel the whole actor.
+    may_cancel: Cell<bool>,
 }
 
 /// Something asked of the peer's actor itself, whose answer is still to come.
@@ -71,9 +73,15 @@ impl Connection {
             read_ended: Event::new(),
             end_reason: RefCell::default(),
             is_lost: Event::new(),
+            may_cancel: Cell::new(true),
         });
         actor.connected(&conn);
         conn
+    }
+
+    /// From now on the peer may cancel nothing but what it has started.
+    pub(crate) fn deny_cancel(&self) {
+        self.may_cancel.set(false);
     }
 
     pub(crate) fn own(&self) -> &Uid {
@@ -321,6 +329,11 @@ impl Connection {
     fn start_self(self: &Rc<Self>, start: &Start) {
         let cause = Cause::received(start.cause.as_ref(), self.peer.clone());
         match &*start.func {
+            "cancel" if !self.may_cancel.get() => {
+                let text = format!("{} may not cancel {}", self.peer, self.own);
+                log::warn!(target: "tractor::actor", "{text}");
+                self.refuse(start, "PermissionDenied", &text);
+            }
             "cancel" => {
                 self.accept_cancel(start);
                 if let Some(actor) = self.actor() {

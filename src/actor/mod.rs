@@ -3,6 +3,7 @@
 mod connection;
 mod current;
 mod host;
+mod listen;
 mod serve;
 
 use std::cell::{OnceCell, RefCell};
@@ -13,6 +14,8 @@ use tractor_runtime::{CancelCause, Cancelled, NurseryHandle};
 
 pub(crate) use connection::{Connection, from_dialog, parent_lost, to_dialog};
 pub(crate) use host::host;
+pub(crate) use listen::greet;
+pub use listen::{ListenOptions, Listening, listen};
 
 use crate::endpoint::{Path, Table};
 use crate::spawn::{Home, Watchdog};

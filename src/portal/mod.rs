@@ -1,5 +1,7 @@
 //! Calling into another actor.
 
+mod connect;
+
 use std::any::type_name;
 use std::fmt;
 use std::rc::Rc;
@@ -14,6 +16,8 @@ use crate::context::{Caller, Context, call, open};
 use crate::endpoint::{Dialog, Path, encode_args};
 use crate::error::{InvalidPath, MsgTypeError, Result};
 use crate::wire::{Payload, Uid};
+
+pub use connect::connect;
 
 /// How long [`Portal::cancel_actor`] waits for the answer.
 const ACK_BOUND: Duration = Duration::from_millis(500);
@@ -148,6 +152,12 @@ impl Portal {
             let _ = shield(answered).await;
             ack.accepted.get()
         }
+    }
+
+    /// Ends the connection, when what was sent has been written. The dialogs on it that are still
+    /// open end with [`PeerLost`](crate::PeerLost). A child ends that loses its parent so.
+    pub fn disconnect(&self) {
+        self.conn.link().close();
     }
 
     fn path_of<F>(&self, _endpoint: &F) -> Path {

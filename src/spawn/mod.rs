@@ -14,6 +14,7 @@ pub use enter::enter_if_actor;
 pub(crate) use home::{Exit, Home};
 pub(crate) use life::own_aid;
 pub use options::SpawnOptions;
+pub(crate) use options::{Exposed, on_the_wire};
 pub(crate) use process::{Process, seconds};
 pub(crate) use thread::Thread;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::home::Place;
 use crate::actor::Actor;
-use crate::endpoint::{Endpoint, Path, path_of};
+use crate::endpoint::{Endpoint, Table, path_of};
 
 /// How a child is started and stopped, and what it may be asked to run.
 ///
@@ -22,7 +22,7 @@ pub struct SpawnOptions {
     pub(crate) place: Place,
     pub(crate) program: Option<(PathBuf, Vec<OsString>)>,
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
-    pub(crate) enabled: Vec<Enabled>,
+    pub(crate) enabled: Vec<Exposed>,
     pub(crate) grace: Duration,
     pub(crate) term_grace: Duration,
     pub(crate) orphan_grace: Duration,
@@ -31,9 +31,9 @@ pub struct SpawnOptions {
     pub(crate) log_level: Option<log::LevelFilter>,
 }
 
-/// Something that a child may be asked to run.
+/// Something that an actor may be asked to run.
 #[derive(Clone, Debug)]
-pub(crate) enum Enabled {
+pub(crate) enum Exposed {
     /// One function of this program, by its path.
     Function(&'static str),
     /// Everything in a namespace and those below it.
@@ -123,7 +123,7 @@ impl SpawnOptions {
     /// Lets the child run this endpoint.
     #[must_use]
     pub fn enable<K>(mut self, endpoint: impl Endpoint<K>) -> Self {
-        self.enabled.push(Enabled::Function(path_of(endpoint)));
+        self.enabled.push(Exposed::Function(path_of(endpoint)));
         self
     }
 
@@ -131,7 +131,7 @@ impl SpawnOptions {
     /// `a::b::f` and `a::b::c::f`; the namespace of a given name counts as its module.
     #[must_use]
     pub fn enable_module(mut self, module: impl Into<String>) -> Self {
-        self.enabled.push(Enabled::Module(module.into()));
+        self.enabled.push(Exposed::Module(module.into()));
         self
     }
 
@@ -189,15 +189,20 @@ impl SpawnOptions {
 
     /// What is enabled, as it travels.
     pub(crate) fn enabled_on_the_wire(&self, actor: &Actor) -> Vec<(String, String)> {
-        let enabled = self.enabled.iter().map(|enabled| match enabled {
-            Enabled::Function(function) => {
-                let path: Path = actor.table().path_of(function);
-                (path.to_string(), String::from("endpoint"))
-            }
-            Enabled::Module(module) => (module.clone(), String::from("module")),
-        });
-        enabled.collect()
+        on_the_wire(&self.enabled, actor.table())
     }
+}
+
+/// What an actor exposes, as it travels.
+pub(crate) fn on_the_wire(exposed: &[Exposed], table: &Table) -> Vec<(String, String)> {
+    let exposed = exposed.iter().map(|exposed| match exposed {
+        Exposed::Function(function) => {
+            let path = table.path_of(function);
+            (path.to_string(), String::from("endpoint"))
+        }
+        Exposed::Module(module) => (module.clone(), String::from("module")),
+    });
+    exposed.collect()
 }
 
 impl Default for SpawnOptions {

@@ -6,7 +6,9 @@
 //! at a time. Nothing here waits for a peer except that task, the reader, and who asks for
 //! [`Link::room`].
 
+mod address;
 mod link;
+mod listener;
 mod memory;
 mod outbox;
 mod stream;
@@ -14,10 +16,8 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use address::{Address, InvalidAddress};
 pub(crate) use link::{Link, LinkError, LinkReader, Received};
+pub(crate) use listener::{Accepted, Listener, connect};
 pub(crate) use outbox::SendError;
-#[cfg_attr(
-    not(test),
-    allow(unused_imports, reason = "for actors that share a runtime")
-)]
 pub(crate) use stream::ByteStream;

@@ -1,0 +1,330 @@
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use rustix::io::Errno;
+use tractor_runtime::sync::Event;
+use tractor_runtime::{CancelScope, Error, Outcome, ScopeHandle, move_on_after, nursery, time};
+
+use super::{Actor, Connection};
+use crate::error::{ListenError, NoActor, Result};
+use crate::spawn::own_aid;
+use crate::transport::{Accepted, Address, Link, LinkReader, Listener, Received};
+use crate::wire::{Aid, Limits, Message};
+
+/// How long a listener rests when the system has no more descriptors, or the like.
+const REST: Duration = Duration::from_millis(100);
+
+/// How long what was still to be written to a peer may take when the peer has ended.
+const DRAIN_LIMIT: Duration = Duration::from_millis(500);
+
+/// Listens at an address with the default [`ListenOptions`].
+///
+/// # Errors
+///
+/// Those of [`ListenOptions::listen`].
+pub fn listen(address: Address) -> Result<Listening> {
+    ListenOptions::new().listen(address)
+}
+
+/// How an actor listens, and what it lets those do who connect.
+#[derive(Clone, Debug)]
+pub struct ListenOptions {
+    insecure: bool,
+    allow_remote_cancel: bool,
+    handshake_limit: Duration,
+    unknown: usize,
+}
+
+impl ListenOptions {
+    /// Loopback only; nobody cancels the actor over TCP; 10 s for the handshake, and 64
+    /// connections at once without one.
+    pub fn new() -> Self {
+        Self {
+            insecure: false,
+            allow_remote_cancel: false,
+            handshake_limit: Duration::from_secs(10),
+            unknown: 64,
+        }
+    }
+
+    /// Whether other hosts may connect, if the address lets them. There is no encryption, and
+    /// everybody who can reach the port can call what the actor exposes.
+    #[must_use]
+    pub fn insecure(mut self, insecure: bool) -> Self {
+        self.insecure = insecure;
+        self
+    }
+
+    /// Whether who connected over TCP may cancel the whole actor. Processes of the same user
+    /// that come over a Unix socket may in any case.
+    #[must_use]
+    pub fn allow_remote_cancel(mut self, allow: bool) -> Self {
+        self.allow_remote_cancel = allow;
+        self
+    }
+
+    /// How long a peer may take to say who it is. 10 s by default.
+    #[must_use]
+    pub fn handshake_limit(mut self, limit: Duration) -> Self {
+        self.handshake_limit = limit;
+        self
+    }
+
+    /// How many connections may be there at once whose peer has not said who it is. When one
+    /// more comes, the oldest of them is closed. 64 by default, and at least 1.
+    #[must_use]
+    pub fn unknown_limit(mut self, connections: usize) -> Self {
+        self.unknown = connections.max(1);
+        self
+    }
+
+    /// Listens at an address. Peers can call what the actor exposes, until the [`Listening`] is
+    /// closed or dropped, or the actor ends. An actor may listen at any number of addresses.
+    ///
+    /// The directory of a Unix socket has to be this user's alone (mode 0700), and is made if
+    /// there is none. A socket that was left behind there is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`]; [`NoActor`] outside of [`tractor::run`](crate::run).
+    pub fn listen(self, address: Address) -> Result<Listening> {
+        let actor = Actor::current().ok_or(NoActor)?;
+        let failed = |source| ListenError {
+            address: address.clone(),
+            source,
+        };
+        if let Address::Tcp(tcp) = &address
+            && !tcp.ip().is_loopback()
+            && !self.insecure
+        {
+            let text = "other hosts could connect, which needs `ListenOptions::insecure`";
+            return Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, text)).into());
+        }
+        let (listener, address) = Listener::bind(&address).map_err(failed)?;
+        let may_cancel = self.allow_remote_cancel || matches!(address, Address::Unix(_));
+        let scope = CancelScope::new();
+        let listening = Listening {
+            address: address.clone(),
+            scope: scope.handle(),
+            closed: Rc::default(),
+        };
+        let gate = Rc::new(Gate {
+            actor: actor.clone(),
+            options: self,
+            may_cancel,
+            waiting: RefCell::default(),
+        });
+        let closed = Closed(listening.closed.clone());
+        actor.services().start_soon(async move {
+            let _closed = closed;
+            scope.run(gate.accept(listener, address)).await?;
+            Ok(())
+        })?;
+        Ok(listening)
+    }
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// An address at which this actor listens, until this is closed or dropped. Connections that were
+/// made go on.
+#[must_use = "nobody listens any more when this is dropped"]
+pub struct Listening {
+    address: Address,
+    scope: ScopeHandle,
+    closed: Rc<Event>,
+}
+
+impl Listening {
+    /// Where: with the port, where any was to be taken.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The address of a TCP listener.
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        match self.address {
+            Address::Tcp(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// Takes no more connections, and waits until the address is free again. A checkpoint. If it
+    /// is cancelled, the listener closes all the same.
+    ///
+    /// # Errors
+    ///
+    /// Cancellation.
+    pub async fn close(self) -> Result<()> {
+        self.scope.cancel();
+        Ok(self.closed.wait().await?)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.scope.cancel();
+    }
+}
+
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listening({})", self.address)
+    }
+}
+
+/// Says when a listener is gone, however it went.
+struct Closed(Rc<Event>);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
+/// What stands between a listener and the actor.
+struct Gate {
+    actor: Rc<Actor>,
+    options: ListenOptions,
+    may_cancel: bool,
+    /// The connections whose peer has not said who it is, the oldest first.
+    waiting: RefCell<Vec<Rc<ScopeHandle>>>,
+}
+
+impl Gate {
+    async fn accept(self: Rc<Self>, listener: Listener, address: Address) -> Result<()> {
+        log::debug!(target: "tractor::wire", "{}: listening at {address}", self.actor.uid());
+        loop {
+            match listener.accept().await.map_err(Error::from) {
+                Ok(accepted) => self.clone().take(accepted)?,
+                Err(error) if error.is_cancelled() => return Err(error),
+                Err(error) => {
+                    log::warn!(
+                        target: "tractor::wire",
+                        "{}: no connection at {address}: {error}", self.actor.uid(),
+                    );
+                    if is_of_the_system(&error) {
+                        time::sleep(REST).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(self: Rc<Self>, accepted: Accepted) -> Result<()> {
+        let scope = CancelScope::new();
+        let handle = Rc::new(scope.handle());
+        let oldest = {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.push(handle.clone());
+            (waiting.len() > self.options.unknown).then(|| waiting.remove(0))
+        };
+        if let Some(oldest) = oldest {
+            oldest.cancel();
+        }
+        let services = self.actor.services();
+        services.clone().start_soon(async move {
+            let Accepted { stream, peer } = accepted;
+            let link = Link::over(stream, Limits::default());
+            let mut reader = link.reader();
+            let limit = self.options.handshake_limit;
+            let greeted = async {
+                let greeted = scope.run(greet(&self.actor, &link, &mut reader)).await?;
+                Ok(match greeted {
+                    Outcome::Completed(greeted) => greeted,
+                    Outcome::Cancelled(_) => Err("too many have not said who they are".into()),
+                })
+            };
+            let greeted = move_on_after(limit, greeted).await;
+            self.waiting
+                .borrow_mut()
+                .retain(|other| !Rc::ptr_eq(other, &handle));
+            let aid = match greeted? {
+                Outcome::Completed(Ok(aid)) => aid,
+                Outcome::Completed(Err(reason)) => {
+                    self.turn_away(&peer, &reason);
+                    return Ok(());
+                }
+                Outcome::Cancelled(_) => {
+                    let reason = format!("it did not say who it is within {limit:?}");
+                    self.turn_away(&peer, &reason);
+                    return Ok(());
+                }
+            };
+            if aid.is_probe {
+                log::debug!(target: "tractor::wire", "{}: asked who is here", aid.uid);
+                return Ok(());
+            }
+            let conn = Connection::new(&self.actor, &aid, link);
+            if !self.may_cancel {
+                conn.deny_cancel();
+            }
+            conn.serve(reader).await
+        })?;
+        Ok(())
+    }
+
+    fn turn_away(&self, peer: &str, reason: &str) {
+        log::warn!(
+            target: "tractor::wire",
+            "{}: {peer} was turned away: {reason}", self.actor.uid(),
+        );
+    }
+}
+
+/// Tells the peer who this is, and hears who it is, or why not.
+pub(crate) async fn greet(
+    actor: &Actor,
+    link: &Link,
+    reader: &mut LinkReader,
+) -> Result<std::result::Result<Aid, String>> {
+    link.send(&Message::Aid(Box::new(own_aid(actor.uid()))))?;
+    // What writing fails with is seen by the reader.
+    let written = async { link.write_loop().await.map(|_| ()) };
+    or(link.flushed(), written).await?;
+    Ok(match reader.next().await? {
+        Received::Message(Message::Aid(aid)) if aid.uid == *actor.uid() => {
+            Err("it says that it is this actor".into())
+        }
+        Received::Message(Message::Aid(aid)) => Ok(*aid),
+        Received::Message(message) => Err(format!("it sent {} first", message.name())),
+        Received::Ended => Err("it closed the connection without a word".into()),
+        Received::Broken(error) => Err(error.to_string()),
+    })
+}
+
+impl Connection {
+    /// Talks to the peer until it ends, and then says what is left to say.
+    pub(crate) async fn serve(self: Rc<Self>, reader: LinkReader) -> Result<()> {
+        nursery(async |n| {
+            let conn = self.clone();
+            let writing = n.start_soon(async move { Ok(conn.write().await?) });
+            self.clone().read(reader).await?;
+            move_on_after(DRAIN_LIMIT, async { Ok(writing.gone().await?) }).await?;
+            self.lose(None);
+            n.cancel();
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Whether an error will come again at once, for it is not of the connection.
+fn is_of_the_system(error: &Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| {
+        matches!(
+            Errno::from_io_error(error),
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+        )
+    })
+}
