@@ -572,11 +572,6 @@ impl<T, F: Future<Output = Result<T>>> Future for NurseryFuture<F, T> {
             || nursery.starting.get() > 0
             || !nursery.children.borrow().is_empty();
         if waiting {
-            // What was woken since the batch began found the poller woken already, and that was
-            // used up by the rest of the batch.
-            if interrupted > 0 && core.with_slots(|slots| slots.ready(list)) > 0 {
-                cx.waker().wake_by_ref();
-            }
             return Poll::Pending;
         }
         nursery.closed.set(true);
