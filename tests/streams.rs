@@ -83,6 +83,15 @@ async fn slow(ctx: &mut Context<Slow>, when: When) -> Result<Vec<u64>> {
 }
 endpoint!(slow);
 
+/// Opens its stream, and is done.
+async fn brief(ctx: &mut Context<Count>, (): ()) -> Result<u64> {
+    ctx.started(()).await?;
+    let stream = ctx.open_stream()?;
+    stream.send(&1).await?;
+    Ok(7)
+}
+endpoint!(brief);
+
 fn with_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Result<T> {
     tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
@@ -105,6 +114,7 @@ in_every_cell![
     receiver_that_has_enough_ends_the_sender,
     stream_that_nobody_reads_at_the_end_of_the_block,
     several_contexts_on_one_connection,
+    endpoint_that_closes_its_stream_at_once,
 ];
 
 fn echo_of_items_of_many_sizes(cell: Cell) {
@@ -278,6 +288,20 @@ fn several_contexts_on_one_connection(cell: Cell) {
             Ok(())
         })
         .await
+    })
+    .unwrap();
+}
+
+/// What it grants when it closes its end overtakes its first value.
+fn endpoint_that_closes_its_stream_at_once(cell: Cell) {
+    with_actor(cell, async |portal| {
+        for _ in 0..20 {
+            let received = portal.open_context(brief, (), async |ctx, ()| {
+                ctx.open_stream()?.receive().await
+            });
+            assert_eq!(received.await?, Some(1));
+        }
+        Ok(())
     })
     .unwrap();
 }

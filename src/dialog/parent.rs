@@ -384,7 +384,9 @@ impl Parent {
             Message::Yield { pld, .. } => self.item(pld, out),
             Message::Stop { .. } => self.stopped(out),
             Message::Credit { items, .. } => {
-                if self.is_started && self.stream.granted(items) {
+                // Control overtakes data: the first value may still be on its way.
+                let is_due = self.is_started || self.state == ParentState::Acked;
+                if is_due && self.stream.granted(items) {
                     out.push(Effect::WakeSender);
                 } else {
                     self.violated("Credit", out);
