@@ -33,7 +33,8 @@ pub(crate) fn append_message(
 /// Appends a message that carries `value`, encoded in place.
 ///
 /// # Errors
-/// If `value` cannot be encoded or the frame would be over the limit; `buf` is then as it was.
+/// If `value` cannot be encoded or the frame would be over the limit; `buf` is then as it was,
+/// as it is when encoding panics.
 pub(crate) fn append_value<T: Serialize + ?Sized>(
     buf: &mut Vec<u8>,
     carrier: Carrier,
@@ -52,27 +53,38 @@ fn append(
     limits: &Limits,
     body: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
 ) -> Result<(), EncodeError> {
-    let start = buf.len();
+    let mut unfinished = Unfinished {
+        start: buf.len(),
+        buf,
+    };
+    let (start, buf) = (unfinished.start, &mut *unfinished.buf);
     buf.extend_from_slice(&[0; HEADER]);
-    let written = body(buf).and_then(|()| {
-        let size = buf.len() - start - HEADER;
-        match u32::try_from(size) {
-            Ok(len) if size <= limits.frame => Ok(len),
-            _ => Err(EncodeError::FrameTooLarge {
+    body(buf)?;
+    let size = buf.len() - start - HEADER;
+    let len = match u32::try_from(size) {
+        Ok(len) if size <= limits.frame => len,
+        _ => {
+            return Err(EncodeError::FrameTooLarge {
                 size,
                 limit: limits.frame,
-            }),
+            });
         }
-    });
-    match written {
-        Ok(len) => {
-            buf[start..start + HEADER].copy_from_slice(&len.to_le_bytes());
-            Ok(())
-        }
-        Err(error) => {
-            buf.truncate(start);
-            Err(error)
-        }
+    };
+    buf[start..start + HEADER].copy_from_slice(&len.to_le_bytes());
+    unfinished.start = buf.len();
+    Ok(())
+}
+
+/// A frame that is taken back when this is dropped, also while a panic of a user's `Serialize`
+/// passes: half of one would be the end of the connection.
+struct Unfinished<'a> {
+    start: usize,
+    buf: &'a mut Vec<u8>,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.buf.truncate(self.start);
     }
 }
 
