@@ -37,6 +37,8 @@ pub(super) struct Child {
     conn: OnceCell<Rc<Connection>>,
     /// Set when the child was asked to end.
     asked: Event,
+    /// Why, if it could not be told yet.
+    asked_because: RefCell<Option<CancelCause>>,
 }
 
 /// Why a child is not to go on as it does.
@@ -61,6 +63,7 @@ impl Child {
             booted: Event::new(),
             conn: OnceCell::new(),
             asked: Event::new(),
+            asked_because: RefCell::default(),
         })
     }
 
@@ -81,8 +84,9 @@ impl Child {
 
     /// Asks the child to end.
     pub(super) fn ask(&self, cause: &CancelCause) {
-        if let Some(conn) = self.conn.get() {
-            conn.request_cancel_actor(cause);
+        match self.conn.get() {
+            Some(conn) => drop(conn.request_cancel_actor(cause)),
+            None => *self.asked_because.borrow_mut() = Some(cause.clone()),
         }
         self.asked.set();
     }
@@ -95,7 +99,7 @@ impl Child {
             adopted
                 .as_ref()
                 .map_err(|error| Error::msg(error.to_string()))?;
-            self.boot(channel).await
+            or(self.boot(channel), self.given_up()).await
         };
         let conn = match move_on_after(self.options.handshake_limit, boot).await {
             Ok(Outcome::Completed(Ok(conn))) => conn,
@@ -116,6 +120,9 @@ impl Child {
             }
         };
         let _ = self.conn.set(conn.clone());
+        if let Some(cause) = self.asked_because.take() {
+            conn.request_cancel_actor(&cause);
+        }
         let child = Rc::downgrade(&self);
         let asked: Rc<dyn Fn()> = Rc::new(move || {
             if let Some(child) = child.upgrade() {
@@ -130,6 +137,8 @@ impl Child {
 
     async fn live(&self, conn: &Rc<Connection>) -> Result<()> {
         let turn = self.turn(conn).await;
+        // Not later: what it died of is not undone by whoever asks for its end when told.
+        let asked = self.asked.is_set();
         let exit = match &turn {
             Turn::Exited(exit) => exit.clone(),
             Turn::Silent => {
@@ -152,7 +161,7 @@ impl Child {
         self.group_gone().await;
         match turn {
             Turn::Cancelled(cancelled) => Err(cancelled.into()),
-            _ if self.asked.is_set() => Ok(()),
+            _ if asked => Ok(()),
             _ => Err(ActorDied {
                 uid: self.uid.clone(),
                 exit,
@@ -311,6 +320,13 @@ impl Child {
         let task = conn.clone().write();
         services.start_soon(async { Ok(task.await?) })?;
         Ok(Ok(conn))
+    }
+
+    /// Waits for the end of the grace of a child that is asked to end before it answers.
+    async fn given_up(&self) -> Result<std::result::Result<Rc<Connection>, SpawnFailure>> {
+        self.asked.wait().await?;
+        time::sleep(self.options.grace).await?;
+        Ok(Err(SpawnFailure::Asked))
     }
 
     /// The first message of the child, or why there is none.
