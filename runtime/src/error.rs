@@ -67,7 +67,10 @@ impl Error {
         match &self.0 {
             Repr::Cancelled(_) => true,
             Repr::One(_) => false,
-            Repr::Group(_) => self.leaves().all(|leaf| leaf.as_cancelled().is_some()),
+            Repr::Group(_) => {
+                let mut leaves = self.leaves().peekable();
+                leaves.peek().is_some() && leaves.all(|leaf| leaf.as_cancelled().is_some())
+            }
         }
     }
 

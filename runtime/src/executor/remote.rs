@@ -3,7 +3,7 @@
 //!
 //! One [`Mailbox`] stands for one runtime after the other and is never freed, so a waker that
 //! outlived its runtime finds a mailbox that is closed or belongs to a later one; what it posts
-//! there names no living slot and is ignored.
+//! there names no living slot and is ignored, or wakes a task for nothing.
 //!
 //! # Why no wake is lost
 //!

@@ -13,8 +13,8 @@ use crate::executor::current;
 
 /// Runs `work` hidden from every cancellation around it, for as long as it takes.
 ///
-/// That is what it costs: whoever cancels waits until `work` is done. Where that may be long, use
-/// [`shield_for`].
+/// That is what it costs: whoever cancels waits until `work` is done, and for ever if this future
+/// is leaked after it was polled. Where `work` may be long, use [`shield_for`].
 #[track_caller]
 pub fn shield<F: Future>(work: F) -> Shield<F> {
     Shield {
