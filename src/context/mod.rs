@@ -123,15 +123,17 @@ impl<D: Dialog, R: DeserializeOwned> Context<D, Caller<R>> {
     }
 
     /// Waits for the endpoint's result. Items of the stream that come meanwhile, or have come,
-    /// are thrown away. A checkpoint; it can be called again.
+    /// are thrown away. A checkpoint; it can be called again. What became of the endpoint comes
+    /// out of it also in a body that was cancelled by just that.
     ///
     /// # Errors
     ///
     /// What the endpoint failed with; [`ContextCancelled`](crate::ContextCancelled) if somebody
-    /// else than this side cancelled it; [`PeerLost`](crate::PeerLost); and cancellation.
+    /// else than this side cancelled it; [`PeerLost`](crate::PeerLost); and cancellation, if
+    /// there is nothing else to tell.
     pub async fn wait_for_result(&self) -> Result<Outcome<R>> {
-        checkpoint_if_cancelled().await?;
-        if !self.half.is_resolved() {
+        let mut cancelled = checkpoint_if_cancelled().await.err();
+        if cancelled.is_none() && !self.half.is_resolved() {
             self.half.await_result();
         }
         loop {
@@ -139,7 +141,10 @@ impl<D: Dialog, R: DeserializeOwned> Context<D, Caller<R>> {
                 return Err(error);
             }
             let Some(resolution) = self.half.resolution() else {
-                self.half.changed().await?;
+                if let Some(cancelled) = cancelled {
+                    return Err(cancelled.into());
+                }
+                cancelled = self.half.changed().await.err();
                 continue;
             };
             return Ok(match resolution {
