@@ -1,8 +1,8 @@
 use std::cell::RefCell;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use super::Actor;
 
@@ -15,14 +15,34 @@ pub(super) fn current() -> Option<Rc<Actor>> {
     CURRENT.with_borrow(Clone::clone)
 }
 
-/// Polls `work` as the work of `actor`.
-pub(super) async fn within<F: Future>(actor: Rc<Actor>, work: F) -> F::Output {
-    let mut work = pin!(work);
-    std::future::poll_fn(|cx| -> Poll<F::Output> {
-        let _entered = Entered::new(actor.clone());
+/// Polls `work` as the work of `actor`, and drops it so.
+pub(super) fn within<F: Future>(actor: Rc<Actor>, work: F) -> Within<F> {
+    Within {
+        actor,
+        work: Some(Box::pin(work)),
+    }
+}
+
+pub(super) struct Within<F> {
+    actor: Rc<Actor>,
+    work: Option<Pin<Box<F>>>,
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let _entered = Entered::new(self.actor.clone());
+        let work = self.work.as_mut().expect("it is there until it is dropped");
         work.as_mut().poll(cx)
-    })
-    .await
+    }
+}
+
+impl<F> Drop for Within<F> {
+    fn drop(&mut self) {
+        let _entered = Entered::new(self.actor.clone());
+        self.work = None;
+    }
 }
 
 /// Puts back what was before when dropped, also while a panic passes.

@@ -34,8 +34,18 @@ pub(crate) async fn host<T>(
         services.cancel();
         Ok(())
     });
+    let connected = Connected(actor.clone());
     let ended = within(actor.clone(), services).await;
-    actor.lose_connections();
+    drop(connected);
     ended?;
     result.expect("the services end after main")
+}
+
+/// Lets go of the connections in the end, also when the actor is dropped.
+struct Connected(Rc<Actor>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.lose_connections();
+    }
 }
