@@ -1,9 +1,9 @@
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::rc::{Rc, Weak};
 
+use indexmap::IndexMap;
+use indexmap::map::Entry;
 use serde::{Deserialize, Serialize};
 use tractor_runtime::sync::Event;
 use tractor_runtime::{CancelCause, CancelKind, Cancelled};
@@ -28,8 +28,10 @@ pub(crate) struct Connection {
     peer: Uid,
     features: Features,
     link: Rc<Link>,
-    halves: RefCell<HashMap<Cid, Rc<Half>>>,
-    requests: RefCell<HashMap<Cid, Request>>,
+    // Names are random, and what happens to all of them at once is to happen in the same order
+    // whenever the same program runs.
+    halves: RefCell<IndexMap<Cid, Rc<Half>>>,
+    requests: RefCell<IndexMap<Cid, Request>>,
     lost: RefCell<Option<PeerLost>>,
     /// The peer sends nothing any more, and all that it sent was delivered.
     read_ended: Event,
@@ -208,7 +210,7 @@ impl Connection {
     }
 
     pub(crate) fn forget(&self, cid: &Cid) {
-        let half = self.halves.borrow_mut().remove(cid);
+        let half = self.halves.borrow_mut().swap_remove(cid);
         drop(half);
     }
 
@@ -300,7 +302,7 @@ impl Connection {
             Message::Error(_) | Message::Return { .. } => false,
             _ => return,
         };
-        let request = self.requests.borrow_mut().remove(cid);
+        let request = self.requests.borrow_mut().swap_remove(cid);
         match request {
             Some(request) => request.answered(accepted),
             // It was on the way when its dialog ended.
