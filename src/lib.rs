@@ -32,6 +32,7 @@
 //! * [`endpoint!`], [`Dialog`]: what an actor can be asked to run.
 //! * [`Portal`], [`Context`], [`MsgStream`], [`Outcome`]: asking.
 //! * [`listen`], [`ListenOptions`], [`connect`], [`Address`]: actors of other trees.
+//! * `testing`, with the feature of that name: trees of actors in tests.
 //! * [`Error`] and what is found in it: [`RemoteActorError`], [`ContextCancelled`], [`ActorDied`],
 //!   [`PeerLost`], [`SpawnError`], ...
 //! * [`runtime`]: tasks, scopes, deadlines and everything else inside of an actor.
@@ -43,17 +44,14 @@
 //!
 //! # Tests
 //!
-//! A child is this program started again, and a test's program is its runner, whose `main` knows
-//! nothing of actors. With the feature `testing`, given to a dev-dependency, a child becomes its actor
-//! before that `main`, so that tests start actors as programs do, with any runner:
+//! With the feature `testing`, given to a dev-dependency, tests start actors as programs do, with
+//! any runner; and whole trees of actors run in memory, under a virtual clock and in a seeded
+//! order. The module `testing` says how.
 //!
 //! ```toml
 //! [dev-dependencies]
 //! tractor = { git = "...", features = ["testing"] }
 //! ```
-//!
-//! It is not for programs: what stands before [`run`](fn@run) in their `main`, a logger say, is
-//! skipped in children then.
 #![forbid(unsafe_code)]
 
 mod actor;
@@ -67,6 +65,8 @@ mod run;
 mod signals;
 mod spawn;
 mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 mod wire;
 

@@ -112,18 +112,47 @@ impl RunOptions {
     #[track_caller]
     pub fn run<T>(self, main: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
         enter_if_actor();
+        tractor_runtime::run(async || self.host(main).await)
+    }
+
+    /// Runs `main` as the root of a tree in a test or a simulation: with a virtual clock that jumps
+    /// when everybody waits, and in an order that `seed` decides. No signal is taken.
+    ///
+    /// Actors that are started [in memory](crate::SpawnOptions::in_memory) are under the same
+    /// clock and the same order, and so a tree of them takes no time, and repeats exactly. Of
+    /// threads and processes the clock knows nothing: it may jump while they are at work.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](fn@run). The seed is then printed.
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](fn@run) does.
+    #[cfg(feature = "testing")]
+    #[track_caller]
+    pub fn run_seeded<T>(self, seed: u64, main: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+        let options = self.without_signals();
+        tractor_runtime::testing::run_seeded(seed, async || options.host(main).await)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn without_signals(mut self) -> Self {
+        self.signals.clear();
+        self
+    }
+
+    /// Runs `main` as the root actor, in the runtime that this is called in.
+    pub(crate) async fn host<T>(self, main: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
         let table = Table::new()?;
         let uid = Uid::fresh(self.name);
         let enabled = Enabled::from_wire(&on_the_wire(&self.exposed, &table));
         let actor = Actor::new(uid, table, enabled, Watchdog::default());
-        let signals = self.signals;
-        tractor_runtime::run(async || {
-            host(actor, async |actor| {
-                take_signals(actor, &signals)?;
-                main().await
-            })
-            .await
+        host(actor, async |actor| {
+            take_signals(actor, &self.signals)?;
+            main().await
         })
+        .await
     }
 }
 

@@ -124,7 +124,7 @@ impl Actor {
         children.push(Rc::downgrade(child));
     }
 
-    /// Ends all child processes at once, and waits for child threads no more.
+    /// Ends all child processes at once, waits for child threads no more, and drops what is in memory.
     pub(crate) fn kill_children(&self) {
         for child in self.children.borrow().iter().filter_map(Weak::upgrade) {
             child.kill();

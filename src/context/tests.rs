@@ -16,7 +16,7 @@ use crate::actor::{Actor, Connection, Enabled, host};
 use crate::endpoint::Table;
 use crate::error::{ContextCancelled, ModuleNotExposed, RemoteActorError};
 use crate::spawn::Watchdog;
-use crate::transport::Link;
+use crate::transport::{ByteStream, Link};
 use crate::wire::recordings::{Recorded, Seen, recordings};
 use crate::wire::{
     Aid, Cid, ErrorMsg, FrameDecoder, FuncType, Limits, Message, Payload, append_message,
@@ -125,7 +125,7 @@ async fn be_actor<T>(
     let table = Table::new()?;
     let actor = Actor::new(own, table, Enabled::default(), Watchdog::default());
     host(actor, async |actor| {
-        let link = Link::new(socket, Limits::default())?;
+        let link = Link::over(ByteStream::socket(socket)?, Limits::default());
         let aid = Aid {
             uid: peer,
             pid: None,

@@ -1,6 +1,5 @@
 use std::cell::{OnceCell, RefCell};
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,15 +13,15 @@ use tractor_runtime::{
 use crate::actor::{Actor, Connection};
 use crate::error::{self, ActorDied, SpawnError, SpawnFailure};
 use crate::portal::Portal;
-use crate::spawn::{Exit, Home, SpawnOptions, Thread, own_aid, seconds};
-use crate::transport::{Link, LinkError, LinkReader, Received};
+use crate::spawn::{Exit, Home, SpawnOptions, own_aid, seconds};
+use crate::transport::{ByteStream, Link, LinkError, LinkReader, Received};
 use crate::wire::{Aid, Limits, Message, SpawnSpec, Uid};
 
 /// How long after one sign of a child's end (its exit, or the end of its channel) the other is
 /// waited for.
 const OTHER_SIGN: Duration = Duration::from_millis(250);
 
-/// How often it is said that a thread is waited for.
+/// How often it is said that an actor of this process is waited for.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
 /// One child actor, as its nursery sees it.
@@ -92,15 +91,8 @@ impl Child {
     }
 
     /// Sees the child through its life. When this is done, the actor is gone.
-    pub(super) async fn supervise(self: Rc<Self>, channel: UnixStream) -> Result<()> {
-        // It hears at once when this process lost its parent.
-        let adopted = self.actor.watchdog().adopt(&channel);
-        let boot = async {
-            adopted
-                .as_ref()
-                .map_err(|error| Error::msg(error.to_string()))?;
-            or(self.boot(channel), self.given_up()).await
-        };
+    pub(super) async fn supervise(self: Rc<Self>, channel: ByteStream) -> Result<()> {
+        let boot = async { or(self.boot(channel), self.given_up()).await };
         let conn = match move_on_after(self.options.handshake_limit, boot).await {
             Ok(Outcome::Completed(Ok(conn))) => conn,
             Ok(Outcome::Completed(Err(failure))) => return self.not_started(failure).await,
@@ -204,7 +196,7 @@ impl Child {
     async fn end_by_force(&self) -> Exit {
         let process = match &*self.home {
             Home::Process(process) => process,
-            Home::Thread(thread) => return self.end_in_its_time(thread).await,
+            Home::Thread(_) | Home::Task(_) => return self.end_in_its_time().await,
         };
         log::info!(target: "tractor::spawn", "{} does not end: SIGTERM", self.uid);
         process.signal(Signal::TERM);
@@ -219,46 +211,39 @@ impl Child {
         }
     }
 
-    /// There is no force to end a thread by.
-    async fn end_in_its_time(&self, thread: &Thread) -> Exit {
+    /// There is no force to end what is in this process by.
+    async fn end_in_its_time(&self) -> Exit {
         let start = time::now();
+        let mut limit = self.options.abandon_after;
         loop {
-            let left = self
-                .options
-                .abandon_after
-                .map(|limit| (start + limit) - time::now());
-            if let Some(exit) = self
-                .exit_within(left.unwrap_or(SAY_EVERY).min(SAY_EVERY))
-                .await
-            {
+            let left = limit.map_or(SAY_EVERY, |limit| (start + limit) - time::now());
+            if let Some(exit) = self.exit_within(left.min(SAY_EVERY)).await {
                 return exit;
             }
             let waited = time::now() - start;
-            if self
-                .options
-                .abandon_after
-                .is_some_and(|limit| waited >= limit)
-            {
-                thread.abandon();
-            } else {
-                log::warn!(
-                    target: "tractor::spawn",
-                    "waiting for {}, a thread of this process, which has not ended {} after its \
-                     grace and cannot be killed",
-                    self.uid, seconds(Duration::from_secs(waited.as_secs())),
-                );
+            if limit.is_some_and(|limit| waited >= limit) {
+                self.home.kill();
+                limit = None;
+                continue;
             }
+            log::warn!(
+                target: "tractor::spawn",
+                "waiting for {}, {}, which has not ended {} after its grace and cannot be killed",
+                self.uid, self.options.program_text(), seconds(Duration::from_secs(waited.as_secs())),
+            );
         }
     }
 
-    /// Ends it without asking. A thread may take its time.
+    /// Ends it without asking. What is in this process may take its time.
     async fn kill(&self) -> Exit {
         match &*self.home {
             Home::Process(process) => process.kill(),
             Home::Thread(thread) => {
                 thread.cut();
-                return self.end_in_its_time(thread).await;
+                return self.end_in_its_time().await;
             }
+            // Its channel has ended with the attempt to talk to it.
+            Home::Task(_) => return self.end_in_its_time().await,
         }
         loop {
             if let Ok(exit) = shield(self.home.wait()).await {
@@ -300,9 +285,9 @@ impl Child {
     /// Tells the child who it is, and hears that it is there.
     async fn boot(
         &self,
-        channel: UnixStream,
+        channel: ByteStream,
     ) -> Result<std::result::Result<Rc<Connection>, SpawnFailure>> {
-        let link = Link::new(channel, Limits::default())?;
+        let link = Link::over(channel, Limits::default());
         let mut reader = link.reader();
         link.send(&Message::Aid(Box::new(own_aid(self.actor.uid()))))?;
         link.send(&Message::SpawnSpec(Box::new(self.spec())))?;

@@ -44,7 +44,7 @@ use crate::wire::Uid;
 /// reaped, and threads joined unless they were [abandoned](SpawnOptions::abandon_after).
 ///
 /// If a foreign combinator drops this, processes are killed and reaped at once, and threads lose
-/// their channel and are waited for, either at most 5 s.
+/// their channel and are waited for, either at most 5 s; actors in memory are dropped.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ impl ActorNursery {
             return Err(failed(SpawnFailure::NotEntered).into());
         }
         let uid = Uid::fresh(name);
-        let (home, channel) = Home::start(&uid, &options, self.actor.watchdog())
+        let (home, channel) = Home::start(&uid, &options, self.actor.watchdog(), &self.tasks)
             .map_err(|error| failed(SpawnFailure::NotStarted(error)))?;
         let child = Child::new(&self.actor, uid, home, options);
         self.remember(&child);

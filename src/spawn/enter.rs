@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::boot::{Inherited, Watchdog};
 use super::life::{Housing, live};
+use crate::transport::ByteStream;
 
 /// The grace of an actor whose parent is gone before it said how long it is.
 const BOOT_GRACE: Duration = Duration::from_millis(500);
@@ -34,7 +35,7 @@ fn serve(inherited: Inherited) -> i32 {
         let watchdog = Watchdog::default();
         watchdog.start(&inherited.channel, BOOT_GRACE)?;
         let housing = Housing::Process(watchdog);
-        tractor_runtime::run(async || live(inherited.channel, housing).await)
+        tractor_runtime::run(async || live(ByteStream::socket(inherited.channel)?, housing).await)
     }));
     match served {
         Ok(Ok(())) => ENDED,

@@ -1,11 +1,13 @@
 use std::fmt;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
+use std::thread;
 
-use tractor_runtime::Cancelled;
+use tractor_runtime::{Cancelled, NurseryHandle};
 
-use super::{Process, SpawnOptions, Thread, Watchdog};
+use super::{Process, SpawnOptions, Task, Thread, Watchdog};
+use crate::error::panic_text;
+use crate::transport::ByteStream;
 use crate::wire::Uid;
 
 /// Where a child actor runs.
@@ -13,6 +15,7 @@ use crate::wire::Uid;
 pub(crate) enum Home {
     Process(Process),
     Thread(Thread),
+    Task(Task),
 }
 
 /// What an actor is started as.
@@ -20,6 +23,7 @@ pub(crate) enum Home {
 pub(crate) enum Place {
     Process,
     Thread,
+    Memory,
 }
 
 /// How a child actor ended.
@@ -27,27 +31,33 @@ pub(crate) enum Place {
 pub(crate) enum Exit {
     /// With its process; `None` if somebody else reaped that.
     Process(Option<ExitStatus>),
-    /// With its thread, which ended so.
-    Thread(String),
+    /// With its thread or task of this process, which ended so.
+    Here(String),
 }
 
 impl Home {
-    /// Starts an actor, and gives the channel to it.
+    /// Starts an actor, and gives the channel to it. What it needs a task for is one of `tasks`.
     ///
     /// To be called from a thread that lives as long as the child may.
     pub(crate) fn start(
         uid: &Uid,
         options: &SpawnOptions,
         watchdog: &Watchdog,
-    ) -> io::Result<(Self, UnixStream)> {
+        tasks: &NurseryHandle,
+    ) -> io::Result<(Self, ByteStream)> {
         Ok(match options.place {
             Place::Process => {
-                let (process, channel) = Process::spawn(uid, options)?;
+                let (process, channel) = Process::spawn(uid, options, watchdog)?;
                 (Self::Process(process), channel)
             }
             Place::Thread => {
                 let (thread, channel) = Thread::spawn(uid, watchdog)?;
                 (Self::Thread(thread), channel)
+            }
+            Place::Memory => {
+                let spawned = Task::spawn(uid, watchdog, tasks);
+                let (task, channel) = spawned.map_err(io::Error::other)?;
+                (Self::Task(task), channel)
             }
         })
     }
@@ -58,6 +68,7 @@ impl Home {
         match self {
             Self::Process(process) => process.wait().await,
             Self::Thread(thread) => thread.wait().await,
+            Self::Task(task) => task.wait().await,
         }
     }
 
@@ -65,25 +76,35 @@ impl Home {
     pub(crate) async fn group_gone(&self) -> Result<(), Cancelled> {
         match self {
             Self::Process(process) => process.group_gone().await,
-            Self::Thread(_) => Ok(()),
+            Self::Thread(_) | Self::Task(_) => Ok(()),
         }
     }
 
     /// Makes sure that it is not waited for any more: a process is ended at once, a thread is
-    /// abandoned.
+    /// abandoned, a task is dropped.
     pub(crate) fn kill(&self) {
         match self {
             Self::Process(process) => process.kill(),
             Self::Thread(thread) => thread.abandon(),
+            Self::Task(task) => task.abandon(),
         }
     }
 }
 
 impl Exit {
+    /// Of what lived in this process, as `what`.
+    pub(super) fn lived(what: &str, lived: thread::Result<tractor_runtime::Result<()>>) -> Self {
+        Self::Here(match lived {
+            Ok(Err(error)) if !error.is_cancelled() => format!("its {what} failed: {error}"),
+            Ok(_) => format!("its {what} has ended"),
+            Err(panic) => format!("its {what} panicked: {}", panic_text(&*panic)),
+        })
+    }
+
     pub(crate) fn status(&self) -> Option<ExitStatus> {
         match self {
             Self::Process(status) => *status,
-            Self::Thread(_) => None,
+            Self::Here(_) => None,
         }
     }
 
@@ -91,7 +112,7 @@ impl Exit {
     pub(crate) fn reason(&self) -> Option<&str> {
         match self {
             Self::Process(_) => None,
-            Self::Thread(reason) => Some(reason),
+            Self::Here(reason) => Some(reason),
         }
     }
 }
@@ -101,7 +122,7 @@ impl fmt::Display for Exit {
         match self {
             Self::Process(Some(status)) => write!(f, "{status}"),
             Self::Process(None) => f.write_str("its exit status is unknown"),
-            Self::Thread(reason) => f.write_str(reason),
+            Self::Here(reason) => f.write_str(reason),
         }
     }
 }

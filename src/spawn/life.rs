@@ -1,4 +1,3 @@
-use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use tractor_runtime::{Error, Result, move_on_after, time};
 use super::boot::Watchdog;
 use crate::actor::{Actor, Connection, Enabled, host, parent_lost};
 use crate::endpoint::Table;
-use crate::transport::{Link, LinkReader, Received};
+use crate::transport::{ByteStream, Link, LinkReader, Received};
 use crate::wire::{Aid, Features, Limits, Message, SpawnSpec, Uid};
 
 /// How long a child that cannot run tries to say so.
@@ -46,8 +45,8 @@ impl Housing {
 
 /// The life of a child actor from its parent's first word to the end of its channel, which is
 /// also its own end. What ends it otherwise is its cancellation.
-pub(super) async fn live(channel: UnixStream, housing: Housing) -> Result<()> {
-    let link = Link::new(channel, Limits::default())?;
+pub(super) async fn live(channel: ByteStream, housing: Housing) -> Result<()> {
+    let link = Link::over(channel, Limits::default());
     let mut reader = link.reader();
     let (parent, spec) = greeting(&mut reader).await?;
     housing.furnish(&spec);

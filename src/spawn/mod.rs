@@ -1,4 +1,4 @@
-//! Actors as processes and as threads: starting, watching and ending them, from both sides.
+//! Actors as processes, as threads and as tasks: starting, watching and ending them, from both sides.
 
 mod boot;
 mod enter;
@@ -7,6 +7,7 @@ mod life;
 mod options;
 mod platform;
 mod process;
+mod task;
 mod thread;
 
 pub(crate) use boot::{Watchdog, is_marked};
@@ -16,6 +17,7 @@ pub(crate) use life::own_aid;
 pub use options::SpawnOptions;
 pub(crate) use options::{Exposed, on_the_wire};
 pub(crate) use process::{Process, seconds};
+pub(crate) use task::Task;
 pub(crate) use thread::Thread;
 
 /// The variable that says which process a child was started by.

@@ -94,11 +94,29 @@ impl SpawnOptions {
         self
     }
 
-    /// How long after its grace a thread that does not end is waited for. By default as long as it
-    /// takes.
+    /// Instead of a program, a task of this runtime: an actor in memory, for tests and simulations.
     ///
-    /// After that it is abandoned: the nursery ends without it, and says so in the log. The thread
-    /// may go on for as long as the process lives, cut off from its parent.
+    /// It is an actor like any other, with an identity and connections of its own, and its channel
+    /// is a pipe in memory that carries the same bytes as a socket. It needs no descriptor, and as
+    /// it shares the executor of its parent, a virtual clock and a seeded order rule a whole tree
+    /// of such actors: see the module `testing`.
+    ///
+    /// All that was said of [threads](Self::in_thread) holds for it too, but for this: code that
+    /// does not come back to the executor holds up its parent as well, and to
+    /// [abandon](Self::abandon_after) it is to drop it, with all that it was doing and has started,
+    /// so that nothing is left of it. It is dropped at once with its nursery.
+    #[must_use]
+    pub fn in_memory(mut self) -> Self {
+        self.place = Place::Memory;
+        self
+    }
+
+    /// How long after its grace an actor that is a thread or in memory and does not end is waited
+    /// for. By default as long as it takes.
+    ///
+    /// After that it is abandoned: the nursery ends without it, and says so in the log. A thread
+    /// may go on for as long as the process lives, cut off from its parent; what is in memory is
+    /// dropped.
     #[must_use]
     pub fn abandon_after(mut self, limit: Duration) -> Self {
         self.abandon_after = Some(limit);
@@ -175,12 +193,11 @@ impl SpawnOptions {
 
     /// The program, for people.
     pub(crate) fn program_text(&self) -> String {
-        if matches!(self.place, Place::Thread) {
-            return String::from("a thread of this process");
-        }
-        match &self.program {
-            Some((program, _)) => program.display().to_string(),
-            None => std::env::args_os().next().map_or_else(
+        match (self.place, &self.program) {
+            (Place::Thread, _) => String::from("a thread of this process"),
+            (Place::Memory, _) => String::from("a task of this runtime"),
+            (Place::Process, Some((program, _))) => program.display().to_string(),
+            (Place::Process, None) => std::env::args_os().next().map_or_else(
                 || String::from("this program"),
                 |name| name.to_string_lossy().into_owned(),
             ),

@@ -14,7 +14,9 @@ use rustix::process::{
 use tractor_runtime::io::Io;
 use tractor_runtime::{Cancelled, Error, time};
 
-use super::{Exit, MARK, SpawnOptions, platform};
+use super::boot::Adopted;
+use super::{Exit, MARK, SpawnOptions, Watchdog, platform};
+use crate::transport::ByteStream;
 use crate::wire::Uid;
 
 /// How long a drop waits for a process that was killed.
@@ -39,6 +41,8 @@ pub(crate) struct Process {
     notice: Option<Io<OwnedFd>>,
     child: RefCell<Child>,
     exited: Cell<Option<Status>>,
+    /// It hears at once when this process lost its parent.
+    _adopted: Adopted,
 }
 
 /// How a process ended; `None` if somebody else reaped it.
@@ -49,8 +53,14 @@ impl Process {
     /// is given back.
     ///
     /// To be called from a thread that lives as long as the child may.
-    pub(crate) fn spawn(uid: &Uid, options: &SpawnOptions) -> io::Result<(Self, UnixStream)> {
+    pub(crate) fn spawn(
+        uid: &Uid,
+        options: &SpawnOptions,
+        watchdog: &Watchdog,
+    ) -> io::Result<(Self, ByteStream)> {
         let (ours, theirs) = UnixStream::pair()?;
+        let adopted = watchdog.adopt(&ours)?;
+        let ours = ByteStream::socket(ours)?;
         let mut child = command(options)?.stdin(OwnedFd::from(theirs)).spawn()?;
         // The command is gone by now, and with it the only other copy of the child's end: the
         // end of the child is the end of the stream.
@@ -71,6 +81,7 @@ impl Process {
             notice,
             child: RefCell::new(child),
             exited: Cell::new(None),
+            _adopted: adopted,
         };
         Ok((process, ours))
     }

@@ -1,4 +1,3 @@
-use std::any::Any;
 use std::cell::RefCell;
 use std::io::{self, Read};
 use std::net::Shutdown;
@@ -13,10 +12,13 @@ use tractor_runtime::io::Io;
 use tractor_runtime::sync::Event;
 use tractor_runtime::{Cancelled, Error};
 
+use super::boot::Adopted;
 use super::life::{Housing, live};
 use super::{Exit, Watchdog};
-use crate::error::panic_text;
+use crate::transport::ByteStream;
 use crate::wire::Uid;
+
+const WHAT: &str = "thread";
 
 /// How long a drop waits for a thread whose channel was cut.
 const JOIN_LIMIT: Timespec = Timespec {
@@ -34,18 +36,21 @@ pub(crate) struct Thread {
     channel: UnixStream,
     /// Ends with the thread.
     over: Io<UnixStream>,
-    thread: RefCell<Option<JoinHandle<String>>>,
+    thread: RefCell<Option<JoinHandle<Exit>>>,
     exit: RefCell<Option<Exit>>,
     abandoned: Event,
+    _adopted: Adopted,
 }
 
 impl Thread {
     /// Starts it, and gives this side's end of its channel. Processes that it starts are looked
     /// after by `watchdog`.
-    pub(crate) fn spawn(uid: &Uid, watchdog: &Watchdog) -> io::Result<(Self, UnixStream)> {
+    pub(crate) fn spawn(uid: &Uid, watchdog: &Watchdog) -> io::Result<(Self, ByteStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         let (over, ends) = UnixStream::pair()?;
         let (over, channel) = (Io::new(over)?, ours.try_clone()?);
+        let adopted = watchdog.adopt(&ours)?;
+        let ours = ByteStream::socket(ours)?;
         let housing = Housing::Shared(watchdog.clone());
         let thread = Builder::new()
             .name(uid.name().replace('\0', " "))
@@ -61,6 +66,7 @@ impl Thread {
             thread: RefCell::new(Some(thread)),
             exit: RefCell::default(),
             abandoned: Event::new(),
+            _adopted: adopted,
         };
         Ok((thread, ours))
     }
@@ -109,7 +115,7 @@ impl Thread {
         );
         self.thread.take();
         self.exit
-            .replace(Some(Exit::Thread("its thread was abandoned".into())));
+            .replace(Some(Exit::Here("its thread was abandoned".into())));
         self.abandoned.set();
     }
 
@@ -117,9 +123,10 @@ impl Thread {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        let reason = thread.join().unwrap_or_else(|panic| panicked(&*panic));
-        log::debug!(target: "tractor::spawn", "{} ended: {reason}", self.uid);
-        self.exit.replace(Some(Exit::Thread(reason)));
+        let joined = thread.join();
+        let exit = joined.unwrap_or_else(|panic| Exit::lived(WHAT, Err(panic)));
+        log::debug!(target: "tractor::spawn", "{} ended: {exit}", self.uid);
+        self.exit.replace(Some(exit));
     }
 }
 
@@ -148,17 +155,9 @@ fn read(mut stream: &UnixStream) -> io::Result<usize> {
 }
 
 /// All that the thread does. How it ended is told to people.
-fn run(channel: UnixStream, housing: Housing) -> String {
+fn run(channel: UnixStream, housing: Housing) -> Exit {
     let lived = catch_unwind(AssertUnwindSafe(|| {
-        tractor_runtime::run(async || live(channel, housing).await)
+        tractor_runtime::run(async || live(ByteStream::socket(channel)?, housing).await)
     }));
-    match lived {
-        Ok(Err(error)) if !error.is_cancelled() => format!("its thread failed: {error}"),
-        Ok(_) => "its thread has ended".into(),
-        Err(panic) => panicked(&*panic),
-    }
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> String {
-    format!("its thread panicked: {}", panic_text(panic))
+    Exit::lived(WHAT, lived)
 }

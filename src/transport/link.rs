@@ -3,7 +3,6 @@ use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -77,11 +76,6 @@ pub(crate) enum Received {
 }
 
 impl Link {
-    /// Takes over a connected stream socket.
-    pub(crate) fn new(socket: impl Into<OwnedFd>, limits: Limits) -> io::Result<Rc<Self>> {
-        Ok(Self::over(ByteStream::socket(socket)?, limits))
-    }
-
     /// Takes over a connection.
     pub(crate) fn over(stream: ByteStream, limits: Limits) -> Rc<Self> {
         Rc::new(Self {

@@ -8,10 +8,6 @@ use std::task::{Context, Poll, Waker};
 const CAPACITY: usize = 64 << 10;
 
 /// Two connected ends in one runtime.
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "for actors that share a runtime")
-)]
 pub(crate) fn pair() -> (End, End) {
     let (there, back) = (Rc::new(Pipe::default()), Rc::new(Pipe::default()));
     let ours = End {

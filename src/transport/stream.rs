@@ -27,10 +27,6 @@ pub(crate) enum ByteStream {
     /// A connected stream socket of any kind.
     Socket(Io<OwnedFd>),
     /// In this runtime.
-    #[cfg_attr(
-        not(test),
-        allow(dead_code, reason = "for actors that share a runtime")
-    )]
     Memory(End),
 }
 
@@ -44,10 +40,6 @@ impl ByteStream {
     }
 
     /// Two connected ends in this runtime.
-    #[cfg_attr(
-        not(test),
-        allow(dead_code, reason = "for actors that share a runtime")
-    )]
     pub(crate) fn pair() -> (Self, Self) {
         let (ours, theirs) = super::memory::pair();
         (Self::Memory(ours), Self::Memory(theirs))

@@ -23,6 +23,8 @@ pub(crate) enum Cell {
     Process,
     /// Threads over pairs of sockets.
     Thread,
+    /// Tasks of one runtime over pipes in memory.
+    Memory,
 }
 
 impl Cell {
@@ -30,6 +32,7 @@ impl Cell {
         match self {
             Self::Process => options,
             Self::Thread => options.in_thread(),
+            Self::Memory => options.in_memory(),
         }
     }
 }
@@ -50,6 +53,11 @@ macro_rules! in_every_cell {
                 #[test]
                 fn thread() {
                     super::$test(Cell::Thread);
+                }
+
+                #[test]
+                fn memory() {
+                    super::$test(Cell::Memory);
                 }
             }
         )*

@@ -20,7 +20,8 @@ fn link() -> (Rc<Link>, UnixStream) {
 
 fn link_within(limits: Limits) -> (Rc<Link>, UnixStream) {
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-    (Link::new(ours, limits).expect("a link"), theirs)
+    let ours = ByteStream::socket(ours).expect("a socket");
+    (Link::over(ours, limits), theirs)
 }
 
 fn framed(message: &Message) -> Vec<u8> {
