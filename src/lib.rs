@@ -32,6 +32,7 @@
 //! * [`endpoint!`], [`Dialog`]: what an actor can be asked to run.
 //! * [`Portal`], [`Context`], [`MsgStream`], [`Outcome`]: asking.
 //! * [`listen`], [`ListenOptions`], [`connect`], [`Address`]: actors of other trees.
+//! * [`trionics`]: what is built of these: clusters, pools of workers, shared resources, topics.
 //! * `testing`, with the feature of that name: trees of actors in tests.
 //! * [`Error`] and what is found in it: [`RemoteActorError`], [`ContextCancelled`], [`ActorDied`],
 //!   [`PeerLost`], [`SpawnError`], ...
@@ -68,6 +69,7 @@ mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
+pub mod trionics;
 mod wire;
 
 pub use tractor_runtime as runtime;

@@ -30,6 +30,7 @@ pub(crate) async fn host<T>(
         });
         // Kept apart, for the cancellation of the services is not to absorb one of `main`'s.
         result = Some(main.await);
+        actor.ends.run();
         move_on_after(FLUSH_LIMIT, async { Ok(actor.flush().await?) }).await?;
         services.cancel();
         Ok(())
@@ -37,6 +38,8 @@ pub(crate) async fn host<T>(
     let connected = Connected(actor.clone());
     let ended = within(actor.clone(), services).await;
     drop(connected);
+    // If the services failed, it was not done yet.
+    actor.ends.run();
     ended?;
     result.expect("the services end after main")
 }

@@ -2,6 +2,8 @@
 
 mod connection;
 mod current;
+mod ends;
+mod extensions;
 mod host;
 mod listen;
 mod serve;
@@ -13,9 +15,13 @@ use std::rc::{Rc, Weak};
 use tractor_runtime::{CancelCause, Cancelled, NurseryHandle};
 
 pub(crate) use connection::{Connection, from_dialog, parent_lost, to_dialog};
+pub use ends::on_actor_end;
 pub(crate) use host::host;
 pub(crate) use listen::greet;
 pub use listen::{ListenOptions, Listening, listen};
+
+use ends::Ends;
+use extensions::Extensions;
 
 use crate::endpoint::{Path, Table};
 use crate::spawn::{Home, Watchdog};
@@ -31,6 +37,8 @@ pub(crate) struct Actor {
     endpoints: OnceCell<NurseryHandle>,
     connections: RefCell<Vec<Weak<Connection>>>,
     children: RefCell<Vec<Weak<Home>>>,
+    extensions: Extensions,
+    ends: Ends,
 }
 
 impl Actor {
@@ -44,6 +52,8 @@ impl Actor {
             endpoints: OnceCell::new(),
             connections: RefCell::default(),
             children: RefCell::default(),
+            extensions: Extensions::default(),
+            ends: Ends::default(),
         }
     }
 
@@ -77,6 +87,11 @@ impl Actor {
 
     fn works_in(&self, tasks: NurseryHandle) {
         let _ = self.endpoints.set(tasks);
+    }
+
+    /// What this part of the library keeps here.
+    pub(crate) fn extension<E: Default + 'static>(&self) -> Rc<E> {
+        self.extensions.of()
     }
 
     pub(crate) fn watchdog(&self) -> &Watchdog {
