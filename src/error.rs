@@ -381,7 +381,8 @@ pub enum SpawnFailure {
     Boot(RemoteActorError),
     /// What the process answered is not the protocol.
     Protocol(String),
-    /// This process was itself started as an actor, and has not become one.
+    /// This process was itself started as an actor, and has not become one; or it has on another
+    /// thread, and this is what its program does besides.
     NotEntered,
 }
 

@@ -9,7 +9,7 @@ use crate::actor::{Actor, Enabled, host};
 use crate::endpoint::{Endpoint, Table, path_of};
 use crate::error::{Error, Result};
 use crate::signals::{Stop, Taken};
-use crate::spawn::{Exposed, Watchdog, enter_if_actor, on_the_wire};
+use crate::spawn::{Exposed, Watchdog, enter_if_actor, is_entered_aside, on_the_wire};
 use crate::wire::Uid;
 
 /// Runs `main` as the root actor of a tree, on this thread, until it is done.
@@ -148,6 +148,9 @@ impl RunOptions {
         let uid = Uid::fresh(self.name);
         let enabled = Enabled::from_wire(&on_the_wire(&self.exposed, &table));
         let actor = Actor::new(uid, table, enabled, Watchdog::default());
+        if is_entered_aside() {
+            actor.goes_astray();
+        }
         host(actor, async |actor| {
             take_signals(actor, &self.signals)?;
             main().await

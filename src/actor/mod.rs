@@ -8,7 +8,7 @@ mod host;
 mod listen;
 mod serve;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 
@@ -39,6 +39,7 @@ pub(crate) struct Actor {
     children: RefCell<Vec<Weak<Home>>>,
     extensions: Extensions,
     ends: Ends,
+    astray: Cell<bool>,
 }
 
 impl Actor {
@@ -54,6 +55,7 @@ impl Actor {
             children: RefCell::default(),
             extensions: Extensions::default(),
             ends: Ends::default(),
+            astray: Cell::new(false),
         }
     }
 
@@ -130,6 +132,15 @@ impl Actor {
         for conn in connections.iter().filter_map(Weak::upgrade) {
             conn.lose(None);
         }
+    }
+
+    /// It is a root in a process that was started to be another actor, and is to start none.
+    pub(crate) fn is_astray(&self) -> bool {
+        self.astray.get()
+    }
+
+    pub(crate) fn goes_astray(&self) {
+        self.astray.set(true);
     }
 
     /// Remembers a child for as long as it is one.

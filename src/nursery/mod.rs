@@ -86,7 +86,7 @@ impl ActorNursery {
             program: options.program_text(),
             failure,
         };
-        if is_marked() {
+        if is_marked() || self.actor.is_astray() {
             return Err(failed(SpawnFailure::NotEntered).into());
         }
         let uid = Uid::fresh(name);

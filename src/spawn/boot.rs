@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -32,6 +32,17 @@ fn marked_by() -> Option<Pid> {
     (told == made.as_raw_pid()).then_some(made)
 }
 
+/// Whether this process became an actor on another thread than its first one.
+///
+/// A test runner that was started as an actor does, if nothing makes it one before its `main`: one
+/// of its tests is where the actor is entered, and the others go on beside it. What these would
+/// start is this runner again, and so on.
+pub(crate) fn is_entered_aside() -> bool {
+    ASIDE.load(Ordering::Relaxed)
+}
+
+static ASIDE: AtomicBool = AtomicBool::new(false);
+
 /// What a child has from its parent.
 pub(crate) struct Inherited {
     pub(crate) channel: UnixStream,
@@ -43,6 +54,8 @@ impl Inherited {
     ///
     /// Until [`Watchdog::start`] the child dies with its parent.
     pub(crate) fn take() -> io::Result<Option<Self>> {
+        static TAKING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(parent) = marked_by() else {
             return Ok(None);
         };
@@ -51,6 +64,7 @@ impl Inherited {
         if getppid() != Some(parent) {
             std::process::exit(ORPHANED);
         }
+        ASIDE.store(!platform::is_first_thread(), Ordering::Relaxed);
         let channel = fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         Ok(Some(Self {

@@ -19,6 +19,10 @@ const PANICKED: i32 = 101;
 ///
 /// [`tractor::run`](crate::run) calls it. Call it earlier for a child to skip what `main` does
 /// before that.
+///
+/// Of several threads that call it one becomes the actor. If that is not the first thread of the
+/// process, roots that run on others start no actors: what they are doing is most likely what
+/// the program does when it is no actor, and would be done again in every child.
 pub fn enter_if_actor() {
     match Inherited::take() {
         Ok(None) => {}

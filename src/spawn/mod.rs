@@ -10,7 +10,7 @@ mod process;
 mod task;
 mod thread;
 
-pub(crate) use boot::{Watchdog, is_marked};
+pub(crate) use boot::{Watchdog, is_entered_aside, is_marked};
 pub use enter::enter_if_actor;
 pub(crate) use home::{Exit, Home};
 pub(crate) use life::own_aid;

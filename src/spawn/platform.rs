@@ -26,6 +26,10 @@ mod here {
         Ok(rustix::process::set_parent_process_death_signal(signal)?)
     }
 
+    pub(in crate::spawn) fn is_first_thread() -> bool {
+        rustix::thread::gettid() == rustix::process::getpid()
+    }
+
     /// By what the end of a peer is told, when nothing is read.
     pub(in crate::spawn) const PEER_GONE: PollFlags = PollFlags::RDHUP;
 
@@ -52,6 +56,10 @@ mod here {
 
     pub(in crate::spawn) fn die_with_parent(_die: bool) -> io::Result<()> {
         Ok(())
+    }
+
+    pub(in crate::spawn) fn is_first_thread() -> bool {
+        std::thread::current().name() == Some("main")
     }
 
     pub(in crate::spawn) const PEER_GONE: PollFlags = PollFlags::HUP;
