@@ -1,0 +1,1 @@
+//! Nothing: what this crate is there for are its tests.
