@@ -301,7 +301,9 @@ fn start_that_is_dropped() {
 }
 
 fn failed_start_fails_nobody_else(cell: Cell) {
-    tree_of(cell, async |options: SpawnOptions| {
+    // A process is among them, for which no virtual clock waits.
+    tree(async |options: SpawnOptions| {
+        let options = cell.place(options);
         tractor::nursery(async |an| {
             let good = an
                 .start_actor("good", options.clone().enable(inner::halve))

@@ -162,6 +162,7 @@ fn requests_are_answered_on_a_stream_that_is_busy(cell: Cell) {
                         // From now on, for it may take its time to begin.
                         handle.set_timeout(Duration::from_millis(20));
                     }
+                    time::sleep(Duration::from_millis(1)).await?;
                     stream.send(&"ping".into()).await?;
                 } else {
                     assert_eq!(item, "yo");
