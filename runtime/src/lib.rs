@@ -55,7 +55,7 @@
 //! | [`Nursery::start`] | no: the child is cancelled in its place, and waited for | the result is the child's |
 //! | leaving a [`nursery`] | no: the children are cancelled in its place, and waited for | no child is left |
 //! | [`Io`](io::Io)'s operations | yes | nothing was read or written |
-//! | [`ChildExit::wait`](process::ChildExit::wait) | yes | the process goes on |
+//! | [`ChildExit::wait`](process::ChildExit::wait), [`ChildExit::ended`](process::ChildExit::ended) | yes | the process goes on |
 //! | entering or leaving a scope, [`Nursery::start_soon`], everything with `try_` | no | |
 //!
 //! # Guarantees

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Log, trial_in_real_time};
 use tractor_runtime::io::Io;
-use tractor_runtime::process::ChildExit;
+use tractor_runtime::process::{ChildExit, Stage};
 use tractor_runtime::testing::{assert_checkpoints, wait_all_tasks_blocked_for};
 use tractor_runtime::time::{now, sleep};
 use tractor_runtime::{CancelScope, Error, Result, move_on_after, nursery};
@@ -380,6 +380,24 @@ fn waiting_for_a_process_is_cancelled_and_the_process_goes_on() {
         assert_eq!(exit.try_wait()?, None);
         process.kill();
         assert!(exit.wait().await?.is_some());
+        Ok(())
+    });
+}
+
+#[test]
+fn looking_at_a_process_does_not_reap_it() {
+    trial_in_real_time(async || {
+        let (exit, process) = Process::start("exec sleep 1000")?;
+        assert_eq!(exit.stage()?, Stage::Running);
+        let outcome = move_on_after(TICK, async { Ok(exit.ended().await?) }).await?;
+        assert!(outcome.timed_out());
+        process.kill();
+        exit.ended().await?;
+        exit.ended().await?;
+        assert_eq!(exit.stage()?, Stage::Ended, "it is still to be reaped");
+        assert!(exit.wait().await?.is_some());
+        assert_eq!(exit.stage()?, Stage::Reaped);
+        exit.ended().await?;
         Ok(())
     });
 }

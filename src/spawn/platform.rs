@@ -5,7 +5,7 @@
 //! soon after it, and the ends of processes are looked for now and then.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use rustix::event::PollFlags;
@@ -33,12 +33,6 @@ mod here {
     /// By what the end of a peer is told, when nothing is read.
     pub(in crate::spawn) const PEER_GONE: PollFlags = PollFlags::RDHUP;
 
-    /// A descriptor that is readable when a child has ended.
-    pub(in crate::spawn) fn exit_notice(child: Pid) -> io::Result<Option<OwnedFd>> {
-        let flags = rustix::process::PidfdFlags::empty();
-        Ok(Some(rustix::process::pidfd_open(child, flags)?))
-    }
-
     /// This executable, also where its file was moved or replaced since.
     pub(in crate::spawn) fn executable() -> io::Result<PathBuf> {
         Ok("/proc/self/exe".into())
@@ -63,10 +57,6 @@ mod here {
     }
 
     pub(in crate::spawn) const PEER_GONE: PollFlags = PollFlags::HUP;
-
-    pub(in crate::spawn) fn exit_notice(_child: Pid) -> io::Result<Option<OwnedFd>> {
-        Ok(None)
-    }
 
     pub(in crate::spawn) fn executable() -> io::Result<PathBuf> {
         std::env::current_exe()

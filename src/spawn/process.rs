@@ -1,17 +1,15 @@
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
-};
-use tractor_runtime::io::Io;
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tractor_runtime::process::{ChildExit, Stage};
 use tractor_runtime::{Cancelled, Error, time};
 
 use super::boot::Adopted;
@@ -37,9 +35,7 @@ const GROUP_LIMIT: Duration = Duration::from_millis(200);
 pub(crate) struct Process {
     uid: Uid,
     pid: Pid,
-    /// Readable when it has ended, where the system has such a thing.
-    notice: Option<Io<OwnedFd>>,
-    child: RefCell<Child>,
+    exit: ChildExit,
     exited: Cell<Option<Status>>,
     /// It hears at once when this process lost its parent.
     _adopted: Adopted,
@@ -61,14 +57,13 @@ impl Process {
         let (ours, theirs) = UnixStream::pair()?;
         let adopted = watchdog.adopt(&ours)?;
         let ours = ByteStream::socket(ours)?;
-        let mut child = command(options)?.stdin(OwnedFd::from(theirs)).spawn()?;
+        let child = command(options)?.stdin(OwnedFd::from(theirs)).spawn()?;
         // The command is gone by now, and with it the only other copy of the child's end: the
         // end of the child is the end of the stream.
         let pid = Pid::from_child(&child);
-        let notice = platform::exit_notice(pid).and_then(|notice| notice.map(Io::new).transpose());
-        let notice = match notice {
-            Ok(notice) => notice,
-            Err(error) => {
+        let exit = match ChildExit::new(child) {
+            Ok(exit) => exit,
+            Err((error, mut child)) => {
                 let _ = kill_process_group(pid, Signal::KILL);
                 let _ = child.wait();
                 return Err(error);
@@ -78,8 +73,7 @@ impl Process {
         let process = Self {
             uid: uid.clone(),
             pid,
-            notice,
-            child: RefCell::new(child),
+            exit,
             exited: Cell::new(None),
             _adopted: adopted,
         };
@@ -93,23 +87,15 @@ impl Process {
             if let Some(status) = self.exited.get() {
                 return Ok(Exit::Process(status));
             }
-            self.noticed().await?;
-        }
-    }
-
-    /// Waits until it is worth looking again whether the process has ended.
-    async fn noticed(&self) -> Result<(), Cancelled> {
-        if let Some(notice) = &self.notice {
-            let Err(error) = notice.readable().await else {
-                return Ok(());
-            };
-            let error = Error::from(error);
-            if let Some(cancelled) = error.cancelled() {
-                return Err(cancelled.clone());
+            if let Err(error) = self.exit.ended().await {
+                let error = Error::from(error);
+                if let Some(cancelled) = error.cancelled() {
+                    return Err(cancelled.clone());
+                }
+                log::error!(target: "tractor::spawn", "cannot watch {}: {error}", self.uid);
+                time::sleep(POLL).await?;
             }
-            log::error!(target: "tractor::spawn", "cannot watch {}: {error}", self.uid);
         }
-        time::sleep(POLL).await
     }
 
     /// Waits, when the process was reaped, for what it had left in its group and what was killed
@@ -142,16 +128,16 @@ impl Process {
     }
 
     fn reap_if_ended(&self) {
-        match self.peek() {
-            Ok(false) => return,
-            Ok(true) => {
+        match self.exit.stage() {
+            Ok(Stage::Running) => return,
+            Ok(Stage::Ended) => {
                 // What the leader started and left behind goes with it.
                 let _ = kill_process_group(self.pid, Signal::KILL);
             }
-            Err(_) => {}
+            Ok(Stage::Reaped) | Err(_) => {}
         }
-        let exit = match self.child.borrow_mut().try_wait() {
-            Ok(Some(status)) => Some(status),
+        let exit = match self.exit.try_wait() {
+            Ok(Some(status)) => status,
             Ok(None) => return,
             Err(_) => None,
         };
@@ -159,16 +145,10 @@ impl Process {
         self.exited.set(Some(exit));
     }
 
-    /// Whether the process has ended, without reaping it.
-    fn peek(&self) -> rustix::io::Result<bool> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        Ok(waitid(WaitId::Pid(self.pid), options)?.is_some())
-    }
-
     /// Whether somebody else reaps the children of this process, as the kernel does when
     /// SIGCHLD is ignored.
     fn taken_by_another(&self) -> bool {
-        let taken = self.peek() == Err(Errno::CHILD);
+        let taken = matches!(self.exit.stage(), Ok(Stage::Reaped));
         if taken {
             self.exited.set(Some(None));
         }

@@ -4,7 +4,22 @@ use std::cell::RefCell;
 use std::io;
 use std::process::{Child, ExitStatus};
 
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
 use crate::io::Io;
+
+/// How far a child process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It has not ended.
+    Running,
+    /// It has ended, and how is still to be asked: its process id is nobody else's until then.
+    Ended,
+    /// It has ended and was reaped, by this or by somebody else (a host that ignores `SIGCHLD`,
+    /// say): its process id may be another's by now.
+    Reaped,
+}
 
 /// A child process whose exit can be awaited, by any number of tasks.
 ///
@@ -36,6 +51,34 @@ impl ChildExit {
         self.child.borrow().id()
     }
 
+    /// Looks how far the process is, and leaves it at that: it is not reaped.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub fn stage(&self) -> io::Result<Stage> {
+        let pid = Pid::from_child(&self.child.borrow());
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::Pid(pid), options) {
+            Ok(None) => Ok(Stage::Running),
+            Ok(Some(_)) => Ok(Stage::Ended),
+            Err(Errno::CHILD) => Ok(Stage::Reaped),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until the process has ended, and does not reap it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system, and cancellation; the process goes on.
+    pub async fn ended(&self) -> io::Result<()> {
+        while self.stage()? == Stage::Running {
+            self.notice.readable().await?;
+        }
+        Ok(())
+    }
+
     /// Waits until the process has ended, and reaps it. `None` if somebody else did (a host that
     /// ignores `SIGCHLD`, say), and how it ended is not known.
     ///
@@ -60,9 +103,7 @@ impl ChildExit {
     pub fn try_wait(&self) -> io::Result<Option<Option<ExitStatus>>> {
         match self.child.borrow_mut().try_wait() {
             Ok(status) => Ok(status.map(Some)),
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::CHILD.raw_os_error()) => {
-                Ok(Some(None))
-            }
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::CHILD) => Ok(Some(None)),
             Err(error) => Err(error),
         }
     }
