@@ -9,7 +9,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 use std::{env, fs, thread};
 
-use common::HangGuard;
+use common::{HangGuard, this_program};
 use rustix::process::{Signal, getpid, kill_process};
 use tractor::runtime::time;
 use tractor::{ActorDied, CancelKind, Result, RunOptions, SpawnOptions, endpoint, exit_code};
@@ -113,11 +113,7 @@ fn interrupt() {
 }
 
 fn play(role: &str) -> ExitStatus {
-    // Whoever runs the tests may have them ignore the signal, as a shell has its background jobs.
-    let mut program = Command::new("env");
-    program.arg("--default-signal=INT");
-    program.arg(env::current_exe().unwrap());
-    run(program, role)
+    run(this_program(), role)
 }
 
 fn run(mut program: Command, role: &str) -> ExitStatus {

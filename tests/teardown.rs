@@ -360,7 +360,7 @@ impl Root {
         let guard = HangGuard::new();
         let marker = Marker::new();
         let ready = env::temp_dir().join(format!("tractor-{}-ready", marker.text()));
-        let child = Command::new(env::current_exe().unwrap())
+        let child = common::this_program()
             .args(["--exact", "plays_its_role", "--nocapture"])
             .env(ROLE, format!("{role} {}", ready.display()))
             .env(MARKER, marker.text())

@@ -381,7 +381,7 @@ impl log::Log for Opener {
 }
 
 fn play(role: &str, marker: &Marker) -> Command {
-    let mut program = Command::new(env::current_exe().unwrap());
+    let mut program = common::this_program();
     program
         .args(["--exact", "plays_its_role", "--nocapture"])
         .env(ROLE, role)

@@ -1,7 +1,9 @@
 //! What tests that start processes share.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use std::{fs, process, thread};
@@ -98,6 +100,19 @@ pub(crate) fn tree_gone_within<T>(
     }));
     marker.gone_within(limit);
     result.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// This test program again.
+pub(crate) fn this_program() -> Command {
+    program(std::env::current_exe().expect("this program has a path"))
+}
+
+/// A program in which every signal has its default action to begin with: whoever runs the tests may
+/// have them ignore SIGINT, as a shell has its background jobs, and that is inherited.
+pub(crate) fn program(path: impl AsRef<OsStr>) -> Command {
+    let mut program = Command::new("env");
+    program.arg("--default-signal").arg(path);
+    program
 }
 
 /// Ends the test program if a test takes too long, so that the runner says which it was.
