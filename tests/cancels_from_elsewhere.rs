@@ -1,0 +1,172 @@
+//! Contexts that are cancelled by another task than the body's, and endpoints that have something
+//! left to do then.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Cell, in_every_cell, tree_of};
+use tractor::runtime::{check_cancelled, nursery, shield, sync::Event, time};
+use tractor::{
+    Caller, CancelKind, Context, ContextCancelled, Dialog, Error, Outcome, Portal,
+    RemoteActorError, Result, SpawnOptions, endpoint,
+};
+
+struct Plain;
+impl Dialog for Plain {
+    type Started = ();
+    type ToChild = ();
+    type ToParent = ();
+}
+
+async fn sleeper(ctx: &mut Context<Plain>, (): ()) -> Result<()> {
+    ctx.started(()).await?;
+    Ok(time::sleep_forever().await?)
+}
+endpoint!(sleeper);
+
+/// Sleeps, and cleans up when it is cancelled.
+async fn cleaner(ctx: &mut Context<Plain>, (): ()) -> Result<()> {
+    ctx.started(()).await?;
+    let slept = time::sleep_forever().await;
+    shield(time::sleep(Duration::from_millis(50))).await?;
+    check_cancelled()?;
+    Ok(slept?)
+}
+endpoint!(cleaner);
+
+/// Fails, cleans up, is cancelled meanwhile and passes that over.
+async fn failer(ctx: &mut Context<Plain>, (): ()) -> Result<()> {
+    ctx.started(()).await?;
+    let error = Error::msg("on its own");
+    shield(async {
+        while !ctx.cancel_called() {
+            time::sleep(Duration::from_millis(1)).await?;
+        }
+        time::sleep(Duration::from_millis(50)).await
+    })
+    .await?;
+    assert!(check_cancelled().is_err(), "it was cancelled meanwhile");
+    Err(error)
+}
+endpoint!(failer);
+
+fn with_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Result<T> {
+    tree_of(cell, async |options: SpawnOptions| {
+        tractor::nursery(async |an| {
+            let options = options.enable_module("cancels_from_elsewhere");
+            let portal = an.start_actor("actor", options).await?;
+            let result = body(&portal).await?;
+            an.cancel();
+            Ok(result)
+        })
+        .await
+    })
+}
+
+in_every_cell![
+    another_task_cancels_the_context_and_then_the_actor,
+    another_task_cancels_the_actor,
+    endpoint_cleans_up_behind_a_shield,
+    error_of_an_endpoint_that_is_cancelled_while_it_cleans_up,
+];
+
+type Ctx = Context<Plain, Caller<()>>;
+
+// test_oob_cancellation.py::test_cancel_ctx_with_parent_side_entered_in_bg_task[True]
+fn another_task_cancels_the_context_and_then_the_actor(cell: Cell) {
+    with_actor(cell, async |portal| {
+        let (asked, gone) = (Event::new(), Event::new());
+        nursery(async |n| {
+            let opened = n.start_soon(portal.open_context(sleeper, (), async |ctx: &Ctx, ()| {
+                nursery(async |n| {
+                    n.start_soon(async {
+                        asked.wait().await?;
+                        assert!(ctx.cancel().await);
+                        Ok(())
+                    });
+                    let cancelled = time::sleep_forever().await.unwrap_err();
+                    assert_eq!(cancelled.cause().kind(), CancelKind::Requested);
+                    Ok(())
+                })
+                .await?;
+                assert!(ctx.cancel_called() && ctx.cancel_acked());
+                // The answer is no error, also where it cut the body short.
+                let outcome = ctx.wait_for_result().await?;
+                let Outcome::Cancelled(cancelled) = outcome else {
+                    panic!("{outcome:?}");
+                };
+                assert_eq!(cancelled.canceller().map(|uid| uid.name()), Some("root"));
+                gone.set();
+                Ok(())
+            }));
+            asked.set();
+            gone.wait().await?;
+            assert!(portal.cancel_actor().await);
+            opened.await
+        })
+        .await
+    })
+    .unwrap();
+}
+
+// test_oob_cancellation.py::test_cancel_ctx_with_parent_side_entered_in_bg_task[False]
+fn another_task_cancels_the_actor(cell: Cell) {
+    let error = with_actor(cell, async |portal| {
+        let open = Event::new();
+        nursery(async |n| {
+            n.start_soon(portal.open_context(sleeper, (), async |ctx: &Ctx, ()| {
+                open.set();
+                let cancelled = time::sleep_forever().await.unwrap_err();
+                assert_eq!(cancelled.cause().kind(), CancelKind::Requested);
+                let error = ctx.wait_for_result().await.unwrap_err();
+                assert!(!ctx.cancel_called() && !ctx.cancel_acked());
+                Err::<(), _>(error)
+            }));
+            open.wait().await?;
+            assert!(portal.cancel_actor().await);
+            Ok(time::sleep_forever().await?)
+        })
+        .await
+    });
+    let error: Error = error.map(|()| ()).unwrap_err();
+    let cancelled: &ContextCancelled = error.downcast_ref().expect("it is raised");
+    assert_eq!(cancelled.canceller().map(|uid| uid.name()), Some("root"));
+    assert!(error.group_name().is_none(), "{error:?}");
+}
+
+// test_remote_exc_relay.py::test_unmasked_remote_exc[Cancelled spec]
+fn endpoint_cleans_up_behind_a_shield(cell: Cell) {
+    with_actor(cell, async |portal| {
+        portal
+            .open_context(cleaner, (), async |ctx: &Ctx, ()| {
+                time::sleep(Duration::from_millis(10)).await?;
+                let start = time::now();
+                assert!(ctx.cancel().await, "within its bound");
+                assert!(time::now() - start >= Duration::from_millis(50));
+                let outcome = ctx.wait_for_result().await?;
+                assert!(matches!(outcome, Outcome::Cancelled(_)), "{outcome:?}");
+                let again = ctx.wait_for_result().await?;
+                assert!(matches!(again, Outcome::Cancelled(_)), "{again:?}");
+                Ok(())
+            })
+            .await
+    })
+    .unwrap();
+}
+
+fn error_of_an_endpoint_that_is_cancelled_while_it_cleans_up(cell: Cell) {
+    let error = with_actor(cell, async |portal| {
+        portal
+            .open_context(failer, (), async |ctx: &Ctx, ()| {
+                ctx.cancel().await;
+                let error = ctx.wait_for_result().await.unwrap_err();
+                assert!(ctx.cancel_called() && !ctx.cancel_acked());
+                Err::<(), _>(error)
+            })
+            .await
+    })
+    .unwrap_err();
+    let remote: &RemoteActorError = error.downcast_ref().expect("it is the endpoint's");
+    assert_eq!(remote.message(), "on its own");
+}
