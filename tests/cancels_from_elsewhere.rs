@@ -129,7 +129,7 @@ fn another_task_cancels_the_actor(cell: Cell) {
         })
         .await
     });
-    let error: Error = error.map(|()| ()).unwrap_err();
+    let error: Error = error.unwrap_err();
     let cancelled: &ContextCancelled = error.downcast_ref().expect("it is raised");
     assert_eq!(cancelled.canceller().map(|uid| uid.name()), Some("root"));
     assert!(error.group_name().is_none(), "{error:?}");

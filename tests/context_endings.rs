@@ -208,6 +208,7 @@ fn endpoint_that_misuses_its_context(cell: Cell) {
 }
 
 // test_context_stream_semantics.py::test_child_cancels_before_started
+// test_reg_err_types.py::TestRegErrTypesPlumbing::test_tractor_native_types_resolve
 fn endpoint_that_cancels_itself_before_it_has_started(cell: Cell) {
     let error = with_actor(cell, async |portal| {
         portal
