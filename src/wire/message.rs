@@ -1,5 +1,7 @@
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::codec;
 use super::{Cid, Limits, Payload, Uid, WireError};
 
@@ -162,8 +164,9 @@ impl SpawnSpec {
     }
 }
 
-/// Where an actor listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where an actor listens: a pair of texts, or of a text and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
 pub(crate) enum WireAddr {
     /// Host and port.
     Tcp(String, u16),
