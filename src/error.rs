@@ -476,6 +476,65 @@ impl std::error::Error for ConnectError {
     }
 }
 
+/// There is no registrar as one was wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// Something else than a registrar is at its address.
+    Occupied {
+        /// The address.
+        address: Address,
+    },
+    /// There is a registrar already, and this actor was to be it.
+    Exists {
+        /// Where that one listens.
+        address: Address,
+    },
+    /// There is none at any of the addresses, and this actor was not to be it.
+    Absent {
+        /// The addresses.
+        addresses: Vec<Address>,
+    },
+    /// A registrar took too long to enter this actor.
+    Silent {
+        /// Where it listens.
+        address: Address,
+    },
+    /// This actor was told of no registrar.
+    Without,
+}
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Occupied { address } => write!(
+                f,
+                "{address} is occupied, but who is there did not answer that it is a registrar"
+            ),
+            Self::Exists { address } => write!(f, "there is a registrar at {address} already"),
+            Self::Absent { addresses } => {
+                f.write_str("there is no registrar at ")?;
+                for (i, address) in addresses.iter().enumerate() {
+                    write!(f, "{}{address}", if i == 0 { "" } else { " or " })?;
+                }
+                Ok(())
+            }
+            Self::Silent { address } => {
+                write!(
+                    f,
+                    "the registrar at {address} takes too long to enter this actor"
+                )
+            }
+            Self::Without => f.write_str(
+                "this actor has no registrar: give the root of its tree one with \
+                 `RunOptions::registry`",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RegistryError {}
+
 /// Something was used that needs an actor, outside of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -34,6 +34,8 @@
 //! * [`listen`], [`ListenOptions`], [`connect`], [`Address`]: actors of other trees.
 //! * [`trionics`]: what is built of these: clusters, pools of workers, shared resources, topics.
 //! * `testing`, with the feature of that name: trees of actors in tests.
+//! * [`RunOptions::registry`], [`find_actor`], [`wait_for_actor`], [`Registrar`], [`parent`],
+//!   [`find_root`], [`current_actor`]: actors by their names, also of other programs.
 //! * [`Error`] and what is found in it: [`RemoteActorError`], [`ContextCancelled`], [`ActorDied`],
 //!   [`PeerLost`], [`SpawnError`], ...
 //! * [`runtime`]: tasks, scopes, deadlines and everything else inside of an actor.
@@ -58,6 +60,7 @@
 mod actor;
 mod context;
 mod dialog;
+mod discovery;
 mod endpoint;
 mod error;
 mod nursery;
@@ -74,13 +77,17 @@ mod wire;
 
 pub use tractor_runtime as runtime;
 
-pub use actor::{ListenOptions, Listening, listen};
+pub use actor::{ActorInfo, ListenOptions, Listening, current_actor, listen};
 pub use context::{Callee, Caller, Context, Outcome};
+pub use discovery::{
+    Registrar, find_actor, find_root, parent, query_actor, registrar, stop_listening,
+    wait_for_actor,
+};
 pub use endpoint::{BootError, ContextKind, Dialog, Endpoint, PlainKind};
 pub use error::{
     ActorDied, ConnectError, ContextCancelled, ContextMisuse, EndpointNotFound, Error, InvalidPath,
-    ListenError, ModuleNotExposed, MsgTypeError, NoActor, PeerLost, RemoteActorError, Result,
-    SpawnError, SpawnFailure, StreamClosed, StreamOverrun,
+    ListenError, ModuleNotExposed, MsgTypeError, NoActor, PeerLost, RegistryError,
+    RemoteActorError, Result, SpawnError, SpawnFailure, StreamClosed, StreamOverrun,
 };
 pub use nursery::{ActorNursery, nursery};
 pub use portal::{Portal, connect};

@@ -3,13 +3,15 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use tractor_runtime::{CancelCause, CancelKind};
+use tractor_runtime::{CancelCause, CancelKind, finally, time};
 
-use crate::actor::{Actor, Enabled, host};
+use crate::actor::{Actor, Enabled, ListenOptions, host};
+use crate::discovery::{Membership, Plan, Role};
 use crate::endpoint::{Endpoint, Table, path_of};
 use crate::error::{Error, Result};
 use crate::signals::{Stop, Taken};
 use crate::spawn::{Exposed, Watchdog, enter_if_actor, is_entered_aside, on_the_wire};
+use crate::transport::Address;
 use crate::wire::Uid;
 
 /// Runs `main` as the root actor of a tree, on this thread, until it is done.
@@ -40,6 +42,7 @@ pub struct RunOptions {
     name: String,
     signals: Vec<Stop>,
     exposed: Vec<Exposed>,
+    plan: Plan,
 }
 
 impl RunOptions {
@@ -49,6 +52,7 @@ impl RunOptions {
             name: "root".into(),
             signals: Stop::ALL.into(),
             exposed: Vec::new(),
+            plan: Plan::default(),
         }
     }
 
@@ -71,6 +75,65 @@ impl RunOptions {
     #[must_use]
     pub fn enable_module(mut self, module: impl Into<String>) -> Self {
         self.exposed.push(Exposed::Module(module.into()));
+        self
+    }
+
+    /// Where actors of this tree listen for others, and find them: with the registrars at these
+    /// addresses.
+    ///
+    /// If one of them is there, this actor joins it: it and all that it starts, and what these
+    /// start, can be found there by their names, in whatever program. If none is there, this
+    /// actor becomes the registrar, and listens at all of the addresses itself. Of several
+    /// programs that start at once, one becomes it, and the others join.
+    ///
+    /// An actor that is to be found also listens. Where, it can be [told](Self::listen); else one
+    /// that joins takes any port of this host, or a socket in the directory of its registrar's.
+    /// Its entry is gone when it is.
+    ///
+    /// Port 0 is no registrar's, and stands for any that is free: this actor becomes the
+    /// registrar there.
+    ///
+    /// [`run`](Self::run) fails with [`RegistryError::Occupied`](crate::RegistryError::Occupied) if
+    /// somebody who is no registrar listens at one of them.
+    #[must_use]
+    pub fn registry(self, registrars: impl IntoIterator<Item = Address>) -> Self {
+        self.with(Role::Either, registrars)
+    }
+
+    /// As [`registry`](Self::registry), but without a registrar there
+    /// [`run`](Self::run) fails with [`RegistryError::Absent`](crate::RegistryError::Absent).
+    #[must_use]
+    pub fn join_registry(self, registrars: impl IntoIterator<Item = Address>) -> Self {
+        self.with(Role::Member, registrars)
+    }
+
+    /// As [`registry`](Self::registry), but if there is a registrar already
+    /// [`run`](Self::run) fails with [`RegistryError::Exists`](crate::RegistryError::Exists).
+    #[must_use]
+    pub fn be_registrar(self, registrars: impl IntoIterator<Item = Address>) -> Self {
+        self.with(Role::Registrar, registrars)
+    }
+
+    fn with(mut self, role: Role, registrars: impl IntoIterator<Item = Address>) -> Self {
+        self.plan.role = role;
+        self.plan.registrars = registrars.into_iter().collect();
+        self
+    }
+
+    /// An address at which the actor listens from the beginning, beside the others that it was
+    /// given; as a registrar also at those of the [registry](Self::registry).
+    ///
+    /// [`run`](Self::run) fails with [`ListenError`](crate::ListenError) if it cannot.
+    #[must_use]
+    pub fn listen(mut self, address: Address) -> Self {
+        self.plan.listen.push(address);
+        self
+    }
+
+    /// How it listens there.
+    #[must_use]
+    pub fn listen_options(mut self, options: ListenOptions) -> Self {
+        self.plan.options = options;
         self
     }
 
@@ -100,11 +163,29 @@ impl RunOptions {
         self
     }
 
+    /// Runs the actor until it is cancelled, by a signal or by somebody who may, and does nothing
+    /// else: for what others call here.
+    ///
+    /// # Errors
+    ///
+    /// The cancellation, unless an actor asked for it; those of [`run`](Self::run).
+    ///
+    /// # Panics
+    ///
+    /// Inside of another `run` on the same thread.
+    #[track_caller]
+    pub fn run_daemon(self) -> Result<()> {
+        self.run(async || match time::sleep_forever().await {
+            Err(cancelled) if cancelled.cause().peer().is_none() => Err(cancelled.into()),
+            _ => Ok(()),
+        })
+    }
+
     /// See [`run`](fn@run).
     ///
     /// # Errors
     ///
-    /// Those of [`run`](fn@run).
+    /// Those of [`run`](fn@run), and why the actor cannot be reached or found as it is to be.
     ///
     /// # Panics
     ///
@@ -153,7 +234,11 @@ impl RunOptions {
         }
         host(actor, async |actor| {
             take_signals(actor, &self.signals)?;
-            main().await
+            let membership = self.plan.carry_out(actor).await?;
+            finally(main(), Membership::EXIT_LIMIT, async || {
+                membership.leave().await;
+            })
+            .await
         })
         .await
     }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tractor_runtime::sync::Event;
 use tractor_runtime::{CancelCause, CancelKind, Cancelled};
 
-use super::Actor;
 use super::serve;
+use super::{Actor, ConnectionId};
 use crate::context::Half;
 use crate::dialog::{Cause, Loss, Setup};
 use crate::error::{self, PeerLost};
@@ -23,10 +23,16 @@ use crate::wire::{
 ///
 /// Any number of tasks use it at once. Its message loop waits for nothing but messages.
 pub(crate) struct Connection {
+    id: ConnectionId,
     actor: Weak<Actor>,
     own: Uid,
     peer: Uid,
     features: Features,
+    /// Whether the peer is a registrar, as far as it said.
+    to_registrar: bool,
+    /// Whether the peer keeps the connection by which it registered for as long as it is to be
+    /// found: peers that announce features do.
+    holds: bool,
     link: Rc<Link>,
     // Names are random, and what happens to all of them at once is to happen in the same order
     // whenever the same program runs.
@@ -64,10 +70,13 @@ impl Connection {
         let features = peer.features.unwrap_or_default();
         link.agree(&features);
         let conn = Rc::new(Self {
+            id: actor.next_connection(),
             actor: Rc::downgrade(actor),
             own: actor.uid().clone(),
             peer: peer.uid.clone(),
             features,
+            to_registrar: peer.is_registrar == Some(true),
+            holds: peer.features.is_some(),
             link,
             halves: RefCell::default(),
             requests: RefCell::default(),
@@ -84,6 +93,19 @@ impl Connection {
     /// From now on the peer may cancel nothing but what it has started.
     pub(crate) fn deny_cancel(&self) {
         self.may_cancel.set(false);
+    }
+
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    pub(crate) fn leads_to_registrar(&self) -> bool {
+        self.to_registrar
+    }
+
+    /// Whether what is registered on this connection, by either side, lasts no longer than it.
+    pub(crate) fn holds_registrations(&self) -> bool {
+        self.holds
     }
 
     pub(crate) fn own(&self) -> &Uid {
@@ -314,47 +336,54 @@ impl Connection {
         if start.uid != self.peer {
             return Err(format!("a Start in the name of {:?}", start.uid));
         }
-        if start.ns == Start::SELF {
-            self.start_self(&start);
-            return Ok(());
-        }
         if self.halves.borrow().contains_key(&start.cid) {
             return Err(format!("a second Start for the dialog {}", start.cid));
         }
-        if let Some(actor) = self.actor() {
+        if start.ns == Start::SELF {
+            self.start_self(start);
+        } else if let Some(actor) = self.actor() {
             serve::serve(&actor, self, start);
         }
         Ok(())
     }
 
-    /// What every actor answers itself.
-    fn start_self(self: &Rc<Self>, start: &Start) {
+    /// What an actor answers itself.
+    fn start_self(self: &Rc<Self>, start: Start) {
         let cause = Cause::received(start.cause.as_ref(), self.peer.clone());
         match &*start.func {
             "cancel" if !self.may_cancel.get() => {
                 let text = format!("{} may not cancel {}", self.peer, self.own);
                 log::warn!(target: "tractor::actor", "{text}");
-                self.refuse(start, "PermissionDenied", &text);
+                self.refuse(&start, "PermissionDenied", &text);
             }
             "cancel" => {
-                self.accept_cancel(start);
+                self.accept_cancel(&start);
                 if let Some(actor) = self.actor() {
                     actor.cancel(from_dialog(&cause, &self.own));
                 }
             }
             "_cancel_task" => match start.kwargs.decode::<CancelTask>() {
                 Ok(CancelTask { cid }) => {
-                    self.accept_cancel(start);
+                    self.accept_cancel(&start);
                     let half = self.halves.borrow().get(&Cid::parse(&cid)).cloned();
                     if let Some(half) = half {
                         half.peer_cancels(cause);
                     }
                 }
-                Err(error) => self.refuse(start, "TypeError", &error.to_string()),
+                Err(error) => self.refuse(&start, "TypeError", &error.to_string()),
             },
             func => {
-                let text = format!("an actor has no `{func}` of its own");
-                self.refuse(start, "AttributeError", &text);
+                let actor = self.actor();
+                match actor
+                    .as_ref()
+                    .and_then(|actor| Some((actor, actor.answer(func)?)))
+                {
+                    Some((actor, answer)) => serve::answer(actor, self, start, answer),
+                    None => {
+                        let text = format!("{} has no `{func}` of its own", self.own);
+                        self.refuse(&start, "AttributeError", &text);
+                    }
+                }
             }
         }
     }

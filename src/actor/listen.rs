@@ -12,7 +12,6 @@ use tractor_runtime::{CancelScope, Error, Outcome, ScopeHandle, move_on_after, n
 
 use super::{Actor, Connection};
 use crate::error::{ListenError, NoActor, Result};
-use crate::spawn::own_aid;
 use crate::transport::{Accepted, Address, Link, LinkReader, Listener, Received};
 use crate::wire::{Aid, Limits, Message};
 
@@ -119,7 +118,12 @@ impl ListenOptions {
             may_cancel,
             waiting: RefCell::default(),
         });
-        let closed = Closed(listening.closed.clone());
+        actor.whereabouts().listens_at(address.clone());
+        let closed = Closed {
+            actor: actor.clone(),
+            address: address.clone(),
+            event: listening.closed.clone(),
+        };
         actor.services().start_soon(async move {
             let _closed = closed;
             scope.run(gate.accept(listener, address)).await?;
@@ -183,11 +187,16 @@ impl fmt::Debug for Listening {
 }
 
 /// Says when a listener is gone, however it went.
-struct Closed(Rc<Event>);
+struct Closed {
+    actor: Rc<Actor>,
+    address: Address,
+    event: Rc<Event>,
+}
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        self.0.set();
+        self.actor.whereabouts().listens_no_more_at(&self.address);
+        self.event.set();
     }
 }
 
@@ -238,7 +247,9 @@ impl Gate {
             let mut reader = link.reader();
             let limit = self.options.handshake_limit;
             let greeted = async {
-                let greeted = scope.run(greet(&self.actor, &link, &mut reader)).await?;
+                let greeted = scope
+                    .run(greet(self.actor.aid(), &link, &mut reader))
+                    .await?;
                 Ok(match greeted {
                     Outcome::Completed(greeted) => greeted,
                     Outcome::Cancelled(_) => Err("too many have not said who they are".into()),
@@ -283,16 +294,17 @@ impl Gate {
 
 /// Tells the peer who this is, and hears who it is, or why not.
 pub(crate) async fn greet(
-    actor: &Actor,
+    own: Aid,
     link: &Link,
     reader: &mut LinkReader,
 ) -> Result<std::result::Result<Aid, String>> {
-    link.send(&Message::Aid(Box::new(own_aid(actor.uid()))))?;
+    let uid = own.uid.clone();
+    link.send(&Message::Aid(Box::new(own)))?;
     // What writing fails with is seen by the reader.
     let written = async { link.write_loop().await.map(|_| ()) };
     or(link.flushed(), written).await?;
     Ok(match reader.next().await? {
-        Received::Message(Message::Aid(aid)) if aid.uid == *actor.uid() => {
+        Received::Message(Message::Aid(aid)) if aid.uid == uid => {
             Err("it says that it is this actor".into())
         }
         Received::Message(Message::Aid(aid)) => Ok(*aid),

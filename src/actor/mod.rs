@@ -5,10 +5,14 @@ mod current;
 mod ends;
 mod extensions;
 mod host;
+mod info;
 mod listen;
+mod registry;
 mod serve;
+mod whereabouts;
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::rc::{Rc, Weak};
 
@@ -17,15 +21,18 @@ use tractor_runtime::{CancelCause, Cancelled, NurseryHandle};
 pub(crate) use connection::{Connection, from_dialog, parent_lost, to_dialog};
 pub use ends::on_actor_end;
 pub(crate) use host::host;
+pub use info::{ActorInfo, current_actor};
 pub(crate) use listen::greet;
 pub use listen::{ListenOptions, Listening, listen};
+pub(crate) use registry::Registry;
+pub(crate) use whereabouts::Whereabouts;
 
 use ends::Ends;
 use extensions::Extensions;
 
-use crate::endpoint::{Path, Table};
+use crate::endpoint::{Handler, Path, Table};
 use crate::spawn::{Home, Watchdog};
-use crate::wire::Uid;
+use crate::wire::{Aid, Features, Uid};
 
 /// One actor, as everything in it sees it. It hangs off its runtime, not off the process.
 pub(crate) struct Actor {
@@ -36,11 +43,25 @@ pub(crate) struct Actor {
     services: OnceCell<NurseryHandle>,
     endpoints: OnceCell<NurseryHandle>,
     connections: RefCell<Vec<Weak<Connection>>>,
+    connected: Cell<u64>,
     children: RefCell<Vec<Weak<Home>>>,
     extensions: Extensions,
     ends: Ends,
     astray: Cell<bool>,
+    whereabouts: Whereabouts,
+    office: OnceCell<Office>,
 }
+
+/// What makes an actor a registrar: what it knows, and how it answers.
+pub(crate) struct Office {
+    pub(crate) registry: Rc<Registry>,
+    /// By the name of the function.
+    pub(crate) answers: HashMap<&'static str, Handler>,
+}
+
+/// Which of an actor's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionId(u64);
 
 impl Actor {
     pub(crate) fn new(uid: Uid, table: Table, enabled: Enabled, watchdog: Watchdog) -> Self {
@@ -52,10 +73,13 @@ impl Actor {
             services: OnceCell::new(),
             endpoints: OnceCell::new(),
             connections: RefCell::default(),
+            connected: Cell::new(0),
             children: RefCell::default(),
             extensions: Extensions::default(),
             ends: Ends::default(),
             astray: Cell::new(false),
+            whereabouts: Whereabouts::default(),
+            office: OnceCell::new(),
         }
     }
 
@@ -66,6 +90,39 @@ impl Actor {
 
     pub(crate) fn uid(&self) -> &Uid {
         &self.uid
+    }
+
+    /// What it says of itself in a handshake.
+    pub(crate) fn aid(&self) -> Aid {
+        Aid {
+            uid: self.uid.clone(),
+            pid: Some(std::process::id().into()),
+            is_registrar: Some(self.is_registrar()),
+            is_probe: false,
+            features: Some(Features::ours()),
+        }
+    }
+
+    pub(crate) fn whereabouts(&self) -> &Whereabouts {
+        &self.whereabouts
+    }
+
+    pub(crate) fn become_registrar(&self, office: Office) {
+        let _ = self.office.set(office);
+    }
+
+    pub(crate) fn is_registrar(&self) -> bool {
+        self.office.get().is_some()
+    }
+
+    /// What it knows, if it is a registrar.
+    pub(crate) fn registry(&self) -> Option<&Rc<Registry>> {
+        self.office.get().map(|office| &office.registry)
+    }
+
+    /// How it answers to this function as a registrar, if it is one.
+    fn answer(&self, func: &str) -> Option<&Handler> {
+        self.office.get()?.answers.get(func)
     }
 
     pub(crate) fn table(&self) -> &Table {
@@ -108,6 +165,11 @@ impl Actor {
     pub(crate) fn cancel(&self, cause: CancelCause) {
         log::debug!(target: "tractor::actor", "{} is cancelled: {cause}", self.uid);
         self.endpoints().cancel_because(cause);
+    }
+
+    fn next_connection(&self) -> ConnectionId {
+        self.connected.set(self.connected.get() + 1);
+        ConnectionId(self.connected.get())
     }
 
     /// Remembers a connection for as long as it is one.

@@ -10,7 +10,7 @@ use crate::context::Half;
 use crate::dialog::EndpointEnd;
 use crate::endpoint::{Call, Handler, Path, Running};
 use crate::error::{self, EndpointNotFound, ModuleNotExposed, MsgTypeError};
-use crate::wire::{ErrorMsg, Start};
+use crate::wire::{ErrorMsg, Payload, Start};
 
 /// Runs the endpoint that a peer asked for, or tells it why not.
 pub(super) fn serve(actor: &Rc<Actor>, conn: &Rc<Connection>, start: Start) {
@@ -20,30 +20,45 @@ pub(super) fn serve(actor: &Rc<Actor>, conn: &Rc<Connection>, start: Start) {
     };
     let half = Half::child(conn, start.cid.clone(), path.to_string());
     conn.insert(start.cid, half.clone());
-    let running = find(actor, &path).and_then(|handler| {
-        let call = Call {
-            kwargs: start.kwargs,
-            half: half.clone(),
-        };
-        let running = handler.call(call).map_err(|error| {
-            let text = format!("the arguments of {path}: {error}");
-            refusal(actor, MsgTypeError::TYPE, text)
-        });
-        Ok((handler.functype, running?))
-    });
-    let (functype, running) = match running {
-        Ok(found) => found,
+    match find(actor, &path) {
+        Ok(handler) => invoke(actor, half, handler, start.kwargs, MsgTypeError::TYPE),
+        Err(error) => refuse(&half, error),
+    }
+}
+
+/// Answers what a peer asks of the actor itself.
+pub(super) fn answer(actor: &Rc<Actor>, conn: &Rc<Connection>, start: Start, answer: &Handler) {
+    let path = format!("{}:{}", start.ns, start.func);
+    let half = Half::child(conn, start.cid.clone(), path);
+    conn.insert(start.cid, half.clone());
+    invoke(actor, half, answer, start.kwargs, "TypeError");
+}
+
+/// Runs a function, unless its arguments are of the wrong type.
+fn invoke(actor: &Rc<Actor>, half: Rc<Half>, handler: &Handler, kwargs: Payload, wrong_type: &str) {
+    let call = Call {
+        kwargs,
+        half: half.clone(),
+    };
+    let running = match handler.call(call) {
+        Ok(running) => running,
         Err(error) => {
-            log::info!(target: "tractor::dialog", "refused {path} to {}: {error}", conn.peer());
-            return half.refuse(error);
+            let text = format!("the arguments of {}: {error}", half.path());
+            return refuse(&half, refusal(actor, wrong_type, text));
         }
     };
     let scope = CancelScope::new();
     half.set_scope(scope.handle());
-    half.accept(functype);
+    half.accept(handler.functype);
     let invoked = Invoked { half: Some(half) };
     // If the actor takes no more tasks the future is dropped, which answers the peer.
     let _ = actor.endpoints().start_soon(invoked.run(scope, running));
+}
+
+fn refuse(half: &Rc<Half>, error: Box<ErrorMsg>) {
+    let (path, peer) = (half.path(), half.conn().peer());
+    log::info!(target: "tractor::dialog", "refused {path} to {peer}: {error}");
+    half.refuse(error);
 }
 
 fn find<'a>(actor: &'a Actor, path: &Path) -> std::result::Result<&'a Handler, Box<ErrorMsg>> {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::Dialog;
 use crate::Result;
+use crate::actor::Connection;
 use crate::context::{Context, Half};
 use crate::wire::{EncodeError, FuncType, Payload, PayloadError};
 
@@ -82,6 +83,23 @@ pub(crate) struct Call {
 }
 
 impl Handler {
+    /// Of a plain function of this library that is told who calls it.
+    pub(crate) fn told<A, R, F>(function: impl Fn(Rc<Connection>, A) -> F + 'static) -> Self
+    where
+        A: DeserializeOwned,
+        R: Serialize,
+        F: Future<Output = Result<R>> + 'static,
+    {
+        Self {
+            functype: FuncType::AsyncFunc,
+            call: Box::new(move |call| {
+                let args = decode_args::<A>(&call.kwargs)?;
+                let called = function(call.half.conn().clone(), args);
+                Ok(Box::pin(async move { encode(called.await?) }))
+            }),
+        }
+    }
+
     /// Reads the arguments and makes the future that runs the endpoint.
     pub(crate) fn call(&self, call: Call) -> std::result::Result<Running, PayloadError> {
         (self.call)(call)

@@ -11,10 +11,13 @@ use tractor_runtime::{
 };
 
 use crate::actor::{Actor, Connection};
+use crate::discovery::{brief, own_places};
 use crate::error::{self, ActorDied, SpawnError, SpawnFailure};
 use crate::portal::Portal;
-use crate::spawn::{Exit, Home, SpawnOptions, own_aid, seconds};
-use crate::transport::{ByteStream, Link, LinkError, LinkReader, Received};
+use crate::spawn::{Exit, Home, SpawnOptions, seconds};
+use crate::transport::{
+    Address, ByteStream, Link, LinkError, LinkReader, Received, remove_abandoned,
+};
 use crate::wire::{Aid, Limits, Message, SpawnSpec, Uid};
 
 /// How long after one sign of a child's end (its exit, or the end of its channel) the other is
@@ -38,6 +41,20 @@ pub(super) struct Child {
     asked: Event,
     /// Why, if it could not be told yet.
     asked_because: RefCell<Option<CancelCause>>,
+    /// Where it is to listen. Dropped when its home is gone.
+    places: Places,
+}
+
+/// Where a child was to listen. It may have had no time to clean up there.
+#[derive(Debug)]
+struct Places(Vec<Address>);
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        for address in &self.0 {
+            remove_abandoned(address);
+        }
+    }
 }
 
 /// Why a child is not to go on as it does.
@@ -52,6 +69,7 @@ enum Turn {
 impl Child {
     pub(super) fn new(actor: &Rc<Actor>, uid: Uid, home: Home, options: SpawnOptions) -> Rc<Self> {
         let home = Rc::new(home);
+        let listen = own_places(&actor.whereabouts().registrars(), &uid);
         actor.adopt(&home);
         Rc::new(Self {
             actor: actor.clone(),
@@ -63,6 +81,7 @@ impl Child {
             conn: OnceCell::new(),
             asked: Event::new(),
             asked_because: RefCell::default(),
+            places: Places(listen),
         })
     }
 
@@ -289,7 +308,7 @@ impl Child {
     ) -> Result<std::result::Result<Rc<Connection>, SpawnFailure>> {
         let link = Link::over(channel, Limits::default());
         let mut reader = link.reader();
-        link.send(&Message::Aid(Box::new(own_aid(self.actor.uid()))))?;
+        link.send(&Message::Aid(Box::new(self.actor.aid())))?;
         link.send(&Message::SpawnSpec(Box::new(self.spec())))?;
         // What writing fails with is seen by the reader.
         let written = async { link.write_loop().await.map(|_| ()) };
@@ -354,6 +373,7 @@ impl Child {
         spec.loglevel = self.options.log_level.map(|level| level.to_string());
         let grace = self.options.orphan_grace.as_millis();
         spec.grace_ms = Some(u64::try_from(grace).unwrap_or(u64::MAX));
+        brief(&self.actor, &mut spec, &self.places.0);
         spec
     }
 }

@@ -1,4 +1,5 @@
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tractor_runtime::{Cancelled, Error, Outcome, move_on_after};
@@ -6,8 +7,8 @@ use tractor_runtime::{Cancelled, Error, Outcome, move_on_after};
 use super::Portal;
 use crate::actor::{Actor, Connection, greet};
 use crate::error::{ConnectError, NoActor, Result};
-use crate::transport::{Address, Link, connect as connect_stream};
-use crate::wire::Limits;
+use crate::transport::{Address, Link, LinkReader, connect as connect_stream};
+use crate::wire::{Aid, Limits};
 
 /// How long the other actor may take to answer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -24,12 +25,29 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// which there is no connection.
 pub async fn connect(address: &Address) -> Result<Portal> {
     let actor = Actor::current().ok_or(NoActor)?;
-    let failed = |source| {
-        Error::from(ConnectError {
-            address: address.clone(),
-            source,
-        })
-    };
+    let greeted = greet_at(address, actor.aid(), LIMIT).await?;
+    let (aid, link, reader) = greeted.map_err(|source| ConnectError {
+        address: address.clone(),
+        source,
+    })?;
+    let conn = Connection::new(&actor, &aid, link);
+    if !matches!(address, Address::Unix(_)) {
+        conn.deny_cancel();
+    }
+    actor.services().start_soon(conn.clone().serve(reader))?;
+    Ok(Portal::new(conn, None))
+}
+
+/// Connects, says who this is, and hears who is there.
+///
+/// # Errors
+///
+/// Cancellation. Why there is no connection is in the result.
+pub(crate) async fn greet_at(
+    address: &Address,
+    own: Aid,
+    limit: Duration,
+) -> Result<io::Result<(Aid, Rc<Link>, LinkReader)>> {
     let greeted = async {
         let link = match connect_stream(address).await {
             Ok(stream) => Link::over(stream, Limits::default()),
@@ -39,24 +57,18 @@ pub async fn connect(address: &Address) -> Result<Portal> {
                     .get_ref()
                     .and_then(|inner| inner.downcast_ref::<Cancelled>())
                 {
-                    Some(cancelled) => Err(cancelled.clone().into()),
+                    Some(cancelled) => Err(Error::from(cancelled.clone())),
                     None => Ok(Err(error)),
                 };
             }
         };
         let mut reader = link.reader();
-        let aid = greet(&actor, &link, &mut reader).await?;
+        let aid = greet(own, &link, &mut reader).await?;
         let aid = aid.map_err(|reason| io::Error::new(io::ErrorKind::InvalidData, reason));
         Ok(aid.map(|aid| (aid, link, reader)))
     };
-    let (aid, link, reader) = match move_on_after(LIMIT, greeted).await? {
-        Outcome::Completed(greeted) => greeted.map_err(failed)?,
-        Outcome::Cancelled(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
-    };
-    let conn = Connection::new(&actor, &aid, link);
-    if !matches!(address, Address::Unix(_)) {
-        conn.deny_cancel();
-    }
-    actor.services().start_soon(conn.clone().serve(reader))?;
-    Ok(Portal::new(conn, None))
+    Ok(match move_on_after(limit, greeted).await? {
+        Outcome::Completed(greeted) => greeted,
+        Outcome::Cancelled(_) => Err(io::ErrorKind::TimedOut.into()),
+    })
 }

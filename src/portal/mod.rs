@@ -15,9 +15,10 @@ use crate::actor::Connection;
 use crate::context::{Caller, Context, call, open};
 use crate::endpoint::{Dialog, Path, encode_args};
 use crate::error::{InvalidPath, MsgTypeError, Result};
-use crate::wire::{Payload, Uid};
+use crate::wire::{Payload, Start, Uid};
 
 pub use connect::connect;
+pub(crate) use connect::greet_at;
 
 /// How long [`Portal::cancel_actor`] waits for the answer.
 const ACK_BOUND: Duration = Duration::from_millis(500);
@@ -158,6 +159,28 @@ impl Portal {
     /// open end with [`PeerLost`](crate::PeerLost). A child ends that loses its parent so.
     pub fn disconnect(&self) {
         self.conn.link().close();
+    }
+
+    /// Calls what the other actor answers itself.
+    pub(crate) async fn run_own<A, R>(&self, func: &str, args: A) -> Result<R>
+    where
+        A: Serialize,
+        R: DeserializeOwned,
+    {
+        let path = Path {
+            ns: Start::SELF.into(),
+            func: func.into(),
+        };
+        let kwargs = arguments(&path, &args)?;
+        call(&self.conn, path, kwargs).await
+    }
+
+    pub(crate) fn leads_to_registrar(&self) -> bool {
+        self.conn.leads_to_registrar()
+    }
+
+    pub(crate) fn holds_registrations(&self) -> bool {
+        self.conn.holds_registrations()
     }
 
     fn path_of<F>(&self, _endpoint: &F) -> Path {

@@ -2,13 +2,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::future::or;
-use tractor_runtime::{Error, Result, move_on_after, time};
+use tractor_runtime::{Error, Result, finally, move_on_after, time};
 
 use super::boot::Watchdog;
 use crate::actor::{Actor, Connection, Enabled, host, parent_lost};
+use crate::discovery::{Membership, settle};
 use crate::endpoint::Table;
 use crate::transport::{ByteStream, Link, LinkReader, Received};
-use crate::wire::{Aid, Features, Limits, Message, SpawnSpec, Uid};
+use crate::wire::{Aid, Limits, Message, SpawnSpec, Uid};
 
 /// How long a child that cannot run tries to say so.
 const FAREWELL_LIMIT: Duration = Duration::from_millis(500);
@@ -50,7 +51,7 @@ pub(super) async fn live(channel: ByteStream, housing: Housing) -> Result<()> {
     let mut reader = link.reader();
     let (parent, spec) = greeting(&mut reader).await?;
     housing.furnish(&spec);
-    let uid = spec.uid.unwrap_or_else(|| Uid::fresh("actor"));
+    let uid = spec.uid.clone().unwrap_or_else(|| Uid::fresh("actor"));
     let table = match Table::new() {
         Ok(table) => table,
         Err(error) => {
@@ -67,16 +68,28 @@ pub(super) async fn live(channel: ByteStream, housing: Housing) -> Result<()> {
         housing.into_watchdog(),
     );
     host(actor, async |actor| {
-        link.send(&Message::Aid(Box::new(own_aid(&uid))))?;
-        let conn = Connection::new(actor, &parent, link);
+        let conn = Connection::new(actor, &parent, link.clone());
+        actor.whereabouts().has_parent(&conn);
+        let membership = match settle(actor, &spec).await {
+            Ok(membership) => membership,
+            Err(error) => {
+                let msg = crate::error::to_wire(&error, &uid);
+                farewell(&link, &Message::Error(Box::new(msg))).await?;
+                return Err(error);
+            }
+        };
+        link.send(&Message::Aid(Box::new(actor.aid())))?;
         let services = actor.services();
         let task = conn.clone().read(reader);
         services.start_soon(async { Ok(task.await?) })?;
         let task = conn.clone().write();
         services.start_soon(async { Ok(task.await?) })?;
         services.start_soon(watch_parent(actor.clone(), conn))?;
-        time::sleep_forever().await?;
-        Ok(())
+        let cancelled = async { Ok(time::sleep_forever().await?) };
+        finally(cancelled, Membership::EXIT_LIMIT, async || {
+            membership.leave().await;
+        })
+        .await
     })
     .await
 }
@@ -119,15 +132,4 @@ async fn farewell(link: &Rc<Link>, message: &Message) -> Result<()> {
     let written = async { Ok(or(link.flushed(), written).await?) };
     move_on_after(FAREWELL_LIMIT, written).await?;
     Ok(())
-}
-
-/// What this process says of itself in the handshake.
-pub(crate) fn own_aid(uid: &Uid) -> Aid {
-    Aid {
-        uid: uid.clone(),
-        pid: Some(std::process::id().into()),
-        is_registrar: Some(false),
-        is_probe: false,
-        features: Some(Features::ours()),
-    }
 }

@@ -13,7 +13,6 @@ mod thread;
 pub(crate) use boot::{Watchdog, is_entered_aside, is_marked};
 pub use enter::enter_if_actor;
 pub(crate) use home::{Exit, Home};
-pub(crate) use life::own_aid;
 pub use options::SpawnOptions;
 pub(crate) use options::{Exposed, on_the_wire};
 pub(crate) use process::{Process, seconds};

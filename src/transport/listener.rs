@@ -1,4 +1,4 @@
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType, sockopt};
 use rustix::process::getuid;
@@ -177,8 +178,21 @@ fn private_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes what is left of a Unix socket at which nobody listens any more.
+pub(crate) fn remove_abandoned(address: &Address) {
+    if let Address::Unix(path) = address
+        && is_abandoned(path).unwrap_or(false)
+        && fs::remove_file(path).is_ok()
+    {
+        log::info!(target: "tractor::wire", "{} was left behind: removed", path.display());
+    }
+}
+
 /// Binds a path, also where a socket was left behind at which nobody listens any more.
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    // Of two that replace the same one, the second would replace the first one's.
+    let directory = File::open(path.parent().unwrap_or(path))?;
+    flock(&directory, FlockOperation::LockExclusive)?;
     let error = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
         bound => return bound,

@@ -18,6 +18,6 @@ mod tests;
 
 pub use address::{Address, InvalidAddress};
 pub(crate) use link::{Link, LinkError, LinkReader, Received};
-pub(crate) use listener::{Accepted, Listener, connect};
+pub(crate) use listener::{Accepted, Listener, connect, remove_abandoned};
 pub(crate) use outbox::SendError;
 pub(crate) use stream::ByteStream;

@@ -1,0 +1,107 @@
+use std::rc::Rc;
+use std::time::Duration;
+
+use tractor_runtime::{Outcome, move_on_after, nursery};
+
+use super::Registrar;
+use crate::actor::Actor;
+use crate::error::{RegistryError, Result};
+use crate::transport::Address;
+
+/// How long a registrar may take to enter an actor.
+const ENTRY_LIMIT: Duration = Duration::from_secs(3);
+
+/// That an actor can be found: its entries with its registrars.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    actor: Rc<Actor>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: Address,
+    /// The connection that the entry ends with, where it does.
+    held: Option<Registrar>,
+}
+
+impl Membership {
+    /// How long the registrars may take to forget an actor that ends.
+    pub(crate) const EXIT_LIMIT: Duration = Duration::from_millis(500);
+
+    /// Enters an actor with all of its registrars, wherever it listens. It is a registrar itself,
+    /// or all of them have to answer.
+    pub(crate) async fn enter(actor: &Rc<Actor>) -> Result<Self> {
+        let (uid, listens) = (actor.uid(), actor.whereabouts().addresses());
+        let mut membership = Self {
+            actor: actor.clone(),
+            entries: Vec::new(),
+        };
+        if let Some(own) = Registrar::own(actor) {
+            for address in &listens {
+                own.register(uid, address).await?;
+            }
+            return Ok(membership);
+        }
+        if listens.is_empty() {
+            return Ok(membership);
+        }
+        for at in actor.whereabouts().registrars() {
+            let entered = async {
+                let registrar = Registrar::connect(&at).await?;
+                for address in &listens {
+                    registrar.register(uid, address).await?;
+                }
+                Ok(registrar)
+            };
+            let registrar = match move_on_after(ENTRY_LIMIT, entered).await? {
+                Outcome::Completed(registrar) => registrar,
+                Outcome::Cancelled(_) => return Err(RegistryError::Silent { address: at }.into()),
+            };
+            membership.entries.push(Entry {
+                at,
+                held: registrar.holds().then_some(registrar),
+            });
+        }
+        Ok(membership)
+    }
+
+    /// Takes the entries back. To be shielded, for so long.
+    pub(crate) async fn leave(self) {
+        let actor = &self.actor;
+        let left = nursery(async |n| {
+            for entry in self.entries {
+                n.start_soon(async move {
+                    let at = entry.at.clone();
+                    if let Err(error) = entry.take_back(actor).await {
+                        let uid = actor.uid();
+                        log::info!(
+                            target: "tractor::actor",
+                            "{uid} stays registered at {at}: {error}",
+                        );
+                    }
+                    Ok(())
+                });
+            }
+            Ok(())
+        });
+        // What went wrong is in the log.
+        let _ = left.await;
+    }
+}
+
+impl Entry {
+    async fn take_back(self, actor: &Actor) -> Result<()> {
+        match self.held {
+            Some(registrar) if registrar.is_connected() => registrar.unregister(actor.uid()).await,
+            // The entry has ended with its connection.
+            Some(_) => Ok(()),
+            None => {
+                Registrar::connect(&self.at)
+                    .await?
+                    .unregister(actor.uid())
+                    .await
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Where registrars listen in tests, and other programs that do.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::env;
+use std::fs::{DirBuilder, remove_dir_all};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tractor::Address;
+
+use super::common::{MARKER, Marker};
+
+/// What an actor is found over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Net {
+    Tcp,
+    Unix,
+}
+
+impl Net {
+    pub(crate) const ALL: [Self; 2] = [Self::Tcp, Self::Unix];
+
+    pub(crate) fn has(self, address: &Address) -> bool {
+        matches!(
+            (self, address),
+            (Self::Tcp, Address::Tcp(_)) | (Self::Unix, Address::Unix(_))
+        )
+    }
+}
+
+/// A directory for sockets, gone with the test. Nothing may be left in it then.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("tractor-{}-{next}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
+        Self(path)
+    }
+
+    /// An address of this name in it, or any port.
+    pub(crate) fn at(&self, net: Net, name: &str) -> Address {
+        match net {
+            Net::Tcp => any_port(),
+            Net::Unix => Address::Unix(self.0.join(name)),
+        }
+    }
+
+    pub(crate) fn files(&self) -> Vec<String> {
+        let files = self.0.read_dir().unwrap();
+        let mut files: Vec<_> = files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let left = self.files();
+        let _ = remove_dir_all(&self.0);
+        if !std::thread::panicking() {
+            assert!(left.is_empty(), "left behind: {left:?}");
+        }
+    }
+}
+
+pub(crate) fn any_port() -> Address {
+    "/ip4/127.0.0.1/tcp/0".parse().unwrap()
+}
+
+/// An address at which nobody listens.
+pub(crate) fn deserted() -> Address {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    Address::Tcp(listener.local_addr().unwrap())
+}
+
+const ROLE: &str = "TRACTOR_TEST_ROLE";
+const PLACE: &str = "TRACTOR_TEST_PLACE";
+
+/// The role that this test program was started again for, and the address that goes with it.
+pub(crate) fn role() -> Option<(String, Address)> {
+    let place = env::var(PLACE).ok()?;
+    Some((env::var(ROLE).ok()?, place.parse().unwrap()))
+}
+
+/// What a role says first. To be called in it.
+pub(crate) fn say(text: &str) {
+    println!("\nsays {text}");
+}
+
+/// This test program once more, in a role: the test `plays_its_role`, alone.
+pub(crate) struct Program {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+    _marker: Marker,
+}
+
+impl Program {
+    pub(crate) fn new(role: &str, place: &Address) -> Self {
+        let marker = Marker::new();
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "plays_its_role", "--nocapture"])
+            .env(ROLE, role)
+            .env(PLACE, place.to_string())
+            .env(MARKER, marker.text())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self {
+            child,
+            output,
+            _marker: marker,
+        }
+    }
+
+    /// The next thing that it says; `None` when it has ended.
+    pub(crate) fn hear(&mut self) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            if self.output.read_line(&mut line).unwrap() == 0 {
+                return None;
+            }
+            if let Some(said) = line.trim_end().strip_prefix("says ") {
+                return Some(said.into());
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        while self.hear().is_some() {}
+        self.child.wait().unwrap()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Of one that has ended there is nothing to be killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
