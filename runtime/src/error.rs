@@ -347,6 +347,9 @@ fn cancellation_in<'a>(mut error: &'a (dyn StdError + 'static)) -> Option<&'a Ca
         if let Some(crate::sync::RecvError::Cancelled(cancelled)) = error.downcast_ref() {
             return Some(cancelled);
         }
+        if let Some(crate::sync::BroadcastError::Cancelled(cancelled)) = error.downcast_ref() {
+            return Some(cancelled);
+        }
         error = error.downcast_ref::<std::io::Error>()?.get_ref()?;
     }
 }

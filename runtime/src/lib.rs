@@ -50,7 +50,14 @@
 //! | [`sleep`](time::sleep), [`sleep_until`](time::sleep_until), [`sleep_forever`](time::sleep_forever) | yes | the timer is gone |
 //! | [`Event::wait`](sync::Event::wait) | yes | the waiter is gone |
 //! | [`Sender::send`](sync::Sender::send) | yes | the error has the item |
-//! | [`Receiver::recv`](sync::Receiver::recv) | yes | no item was taken; one that was on its way goes to the next receiver |
+//! | [`Receiver::recv`](sync::Receiver::recv), [`Receiver::next`](sync::Receiver::next) | yes | no item was taken; one that was on its way goes to the next receiver |
+//! | [`Lock::lock`](sync::Lock::lock) | yes | the lock was not taken; if it was on its way, it goes to the next |
+//! | [`Semaphore::acquire`](sync::Semaphore::acquire), [`CapacityLimiter::acquire`](sync::CapacityLimiter::acquire) | yes | no permit was taken; one that was on its way goes to the next |
+//! | [`Condition::wait`](sync::Condition::wait) | yes; it waits for the lock first | the error has the lock; a notification that had come goes to the next |
+//! | [`ParkingLot::park`](sync::ParkingLot::park) | yes | it is not parked; a wake-up that had come goes to the next |
+//! | [`Barrier::wait`](sync::Barrier::wait) | yes | it does not count as arrived |
+//! | [`BroadcastReceiver::recv`](sync::BroadcastReceiver::recv) | yes | no item was taken |
+//! | [`WatchReceiver::changed`](sync::WatchReceiver::changed) | yes | the value does not count as seen |
 //! | awaiting a [`TaskHandle`], [`TaskHandle::gone`] | yes | the child goes on |
 //! | [`Nursery::start`] | no: the child is cancelled in its place, and waited for | the result is the child's |
 //! | leaving a [`nursery`] | no: the children are cancelled in its place, and waited for | no child is left |

@@ -1,17 +1,17 @@
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use super::waiters::{Ticket, Waiters};
+use super::bell::{Bell, Place};
 use crate::cause::Cancelled;
 use crate::executor::Leaf;
 
 /// Something that happens once, for which any number of tasks may wait.
 pub struct Event {
     set: Cell<bool>,
-    waiters: RefCell<Waiters<Waker>>,
+    bell: Bell,
 }
 
 impl Event {
@@ -19,24 +19,25 @@ impl Event {
     pub const fn new() -> Self {
         Self {
             set: Cell::new(false),
-            waiters: RefCell::new(Waiters::new()),
+            bell: Bell::new(),
         }
     }
 
     /// Lets it happen: wakes all who wait. Again has no effect.
     pub fn set(&self) {
         if !self.set.replace(true) {
-            // A waker may run foreign code, so the queue is not borrowed meanwhile.
-            let mut waiters = self.waiters.replace(Waiters::new());
-            while let Some(waker) = waiters.pop() {
-                waker.wake();
-            }
+            self.bell.ring();
         }
     }
 
     /// Whether it has happened.
     pub fn is_set(&self) -> bool {
         self.set.get()
+    }
+
+    /// How many wait for it.
+    pub fn waiting(&self) -> usize {
+        self.bell.listeners()
     }
 
     /// Waits until it happens. A checkpoint, also if it has happened already.
@@ -48,7 +49,7 @@ impl Event {
         Wait {
             event: self,
             leaf: Leaf::default(),
-            ticket: None,
+            place: None,
         }
     }
 }
@@ -61,7 +62,10 @@ impl Default for Event {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Event").field(&self.is_set()).finish()
+        f.debug_struct("Event")
+            .field("set", &self.is_set())
+            .field("waiting", &self.waiting())
+            .finish()
     }
 }
 
@@ -71,35 +75,19 @@ impl fmt::Debug for Event {
 pub struct Wait<'a> {
     event: &'a Event,
     leaf: Leaf,
-    /// Valid until the event is set.
-    ticket: Option<Ticket>,
+    place: Option<Place>,
 }
 
 impl Future for Wait<'_> {
     type Output = Result<(), Cancelled>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self {
-            event,
-            leaf,
-            ticket,
-        } = self.get_mut();
+        let Self { event, leaf, place } = self.get_mut();
         leaf.poll(cx, |cx| {
             if event.set.get() {
                 return Poll::Ready(());
             }
-            let mut waiters = event.waiters.borrow_mut();
-            match *ticket {
-                None => *ticket = Some(waiters.push(cx.waker().clone())),
-                Some(ticket) => {
-                    let waker = waiters.get_mut(ticket);
-                    if !waker.will_wake(cx.waker()) {
-                        let before = std::mem::replace(waker, cx.waker().clone());
-                        drop(waiters);
-                        drop(before);
-                    }
-                }
-            }
+            event.bell.listen(place, cx);
             Poll::Pending
         })
     }
@@ -107,11 +95,6 @@ impl Future for Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket
-            && !self.event.set.get()
-        {
-            let waker = self.event.waiters.borrow_mut().remove(ticket);
-            drop(waker);
-        }
+        self.event.bell.leave(&mut self.place);
     }
 }

@@ -1,5 +1,7 @@
 //! A queue of waiting operations, first come first served, from which any may withdraw.
 
+use std::task::{Context, Waker};
+
 use slab::Slab;
 
 /// A place in the queue.
@@ -11,6 +13,7 @@ pub(crate) struct Waiters<T> {
     entries: Slab<Entry<T>>,
     head: u32,
     tail: u32,
+    queued: usize,
 }
 
 #[derive(Debug)]
@@ -23,12 +26,19 @@ struct Entry<T> {
 
 const NIL: u32 = u32::MAX;
 
+impl<T> Default for Waiters<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Waiters<T> {
     pub(crate) const fn new() -> Self {
         Self {
             entries: Slab::new(),
             head: NIL,
             tail: NIL,
+            queued: 0,
         }
     }
 
@@ -44,6 +54,7 @@ impl<T> Waiters<T> {
             None => self.head = index,
         }
         self.tail = index;
+        self.queued += 1;
         Ticket(index)
     }
 
@@ -58,6 +69,29 @@ impl<T> Waiters<T> {
         let ticket = self.first()?;
         self.unlink(ticket);
         Some(self.get_mut(ticket))
+    }
+
+    /// Takes an entry out of the queue, and keeps it until it comes for it.
+    pub(crate) fn withdraw(&mut self, ticket: Ticket) {
+        self.unlink(ticket);
+    }
+
+    /// Takes the first for which `matches` holds out of the queue, and keeps its entry.
+    pub(crate) fn serve_where(&mut self, matches: impl Fn(&T) -> bool) -> Option<&mut T> {
+        let mut next = self.head;
+        while let Some(entry) = self.entries.get(next as usize) {
+            if matches(&entry.value) {
+                self.unlink(Ticket(next));
+                return Some(self.get_mut(Ticket(next)));
+            }
+            next = entry.next;
+        }
+        None
+    }
+
+    /// How many are in the queue.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
     }
 
     pub(crate) fn get_mut(&mut self, ticket: Ticket) -> &mut T {
@@ -87,6 +121,7 @@ impl<T> Waiters<T> {
         if !std::mem::take(&mut entry.queued) {
             return;
         }
+        self.queued -= 1;
         let (previous, next) = (entry.previous, entry.next);
         match self.entries.get_mut(previous as usize) {
             Some(previous) => previous.next = next,
@@ -97,4 +132,10 @@ impl<T> Waiters<T> {
             None => self.tail = previous,
         }
     }
+}
+
+/// Has whoever polls now called instead. What comes back is to be dropped when nothing is borrowed.
+#[must_use = "dropping a waker may run foreign code"]
+pub(crate) fn renew(waker: &mut Waker, cx: &Context<'_>) -> Option<Waker> {
+    (!waker.will_wake(cx.waker())).then(|| std::mem::replace(waker, cx.waker().clone()))
 }
