@@ -48,6 +48,8 @@
 //! | [`check_cancelled`] | yes, but it neither awaits nor yields | |
 //! | [`cancel_shielded_checkpoint`] | no | |
 //! | [`sleep`](time::sleep), [`sleep_until`](time::sleep_until), [`sleep_forever`](time::sleep_forever) | yes | the timer is gone |
+//! | [`stopping`] | yes | |
+//! | [`until_stopping`] | no: it is for `work` to see a cancellation | |
 //! | [`Event::wait`](sync::Event::wait) | yes | the waiter is gone |
 //! | [`Sender::send`](sync::Sender::send) | yes | the error has the item |
 //! | [`Receiver::recv`](sync::Receiver::recv), [`Receiver::next`](sync::Receiver::next) | yes | no item was taken; one that was on its way goes to the next receiver |
@@ -204,8 +206,8 @@ pub use nursery::{
 };
 pub use scope::{
     CancelScope, Cancellable, Checkpoint, CheckpointIfCancelled, EffectiveDeadline, FailAfter,
-    Outcome, ScopeHandle, Scoped, Shield, ShieldFor, ShieldedCheckpoint, TooSlow,
-    cancel_shielded_checkpoint, cancellable, check_cancelled, checkpoint, checkpoint_if_cancelled,
-    current_effective_deadline, fail_after, fail_at, finally, move_on_after, move_on_at, shield,
-    shield_for,
+    Outcome, ScopeHandle, Scoped, Shield, ShieldFor, ShieldedCheckpoint, Stopping, TooSlow,
+    UntilStopping, cancel_shielded_checkpoint, cancellable, check_cancelled, checkpoint,
+    checkpoint_if_cancelled, current_effective_deadline, fail_after, fail_at, finally, is_stopping,
+    move_on_after, move_on_at, shield, shield_for, stopping, until_stopping,
 };

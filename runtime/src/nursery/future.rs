@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use slab::Slab;
@@ -244,6 +245,14 @@ impl<'scope> Nursery<'scope, '_> {
             }
             _ => self.scope().cancel_because(cause),
         }
+    }
+
+    /// Asks body and children to stop within `grace`; then they are cancelled. See
+    /// [`ScopeHandle::stop`].
+    #[track_caller]
+    pub fn stop(&self, grace: Duration) {
+        let cause = CancelCause::new(CancelKind::Requested);
+        self.scope().stop_because(grace, cause);
     }
 
     /// Whether the nursery takes no more children.

@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::future::Nursery;
 use super::task::{NurseryClosed, TaskHandle};
@@ -47,6 +48,13 @@ impl NurseryHandle {
     /// [`cancel`](Self::cancel) for a cause made elsewhere.
     pub fn cancel_because(&self, cause: CancelCause) {
         self.nursery.cancel_because(cause);
+    }
+
+    /// Asks body and children to stop within `grace`; then they are cancelled. See
+    /// [`ScopeHandle::stop`].
+    #[track_caller]
+    pub fn stop(&self, grace: Duration) {
+        self.nursery.stop(grace);
     }
 
     /// The scope of the nursery.

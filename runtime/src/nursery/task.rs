@@ -18,6 +18,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::cause::{CancelCause, CancelKind, Cancelled};
 use crate::error::{Error, Result};
@@ -268,6 +269,19 @@ impl<'scope, T> TaskHandle<'scope, T> {
             && !core.is_closed()
         {
             core.change(|tree, woken| tree.cancel(*node, &cause, woken));
+        }
+    }
+
+    /// Asks this child alone to stop within `grace`; then it is cancelled. See
+    /// [`ScopeHandle::stop`](crate::ScopeHandle::stop).
+    #[track_caller]
+    pub fn stop(&self, grace: Duration) {
+        let cause = CancelCause::new(CancelKind::Requested);
+        if let Some((core, node)) = &self.seat
+            && !core.is_closed()
+        {
+            let until = core.now() + grace;
+            core.change(|tree, woken| tree.stop(*node, until, &cause, woken));
         }
     }
 

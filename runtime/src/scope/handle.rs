@@ -16,6 +16,8 @@ pub(crate) struct Spec {
     pub(crate) deadline: Option<When>,
     pub(crate) shield: bool,
     pub(crate) cause: Option<CancelCause>,
+    /// Asked to stop by then, for this cause.
+    pub(crate) stop: Option<Box<(When, CancelCause)>>,
     pub(crate) location: &'static Location<'static>,
 }
 
@@ -32,6 +34,7 @@ impl Spec {
             deadline: None,
             shield: false,
             cause: None,
+            stop: None,
             location,
         }
     }
@@ -46,14 +49,26 @@ impl Spec {
         }
         if let Some(deadline) = self.deadline {
             let now = core.now();
-            let deadline = match deadline {
-                When::At(deadline) => deadline,
-                When::In(timeout) => now + timeout,
-            };
             core.change(|tree, woken| {
-                tree.set_deadline(node, Some(deadline));
+                tree.set_deadline(node, Some(deadline.counted_from(now)));
                 tree.expire_one(node, now, woken);
             });
+        }
+        if let Some((end, cause)) = self.stop.as_deref() {
+            let now = core.now();
+            core.change(|tree, woken| {
+                tree.stop(node, end.counted_from(now), cause, woken);
+                tree.expire_one(node, now, woken);
+            });
+        }
+    }
+}
+
+impl When {
+    fn counted_from(self, now: Instant) -> Instant {
+        match self {
+            Self::At(when) => when,
+            Self::In(time) => now + time,
         }
     }
 }
@@ -116,19 +131,48 @@ impl ScopeHandle {
         }
     }
 
-    /// Asks the scope to stop within `grace`: after that it is cancelled. A second call may bring
-    /// the end nearer, never further away.
+    /// Asks the scope to stop within `grace`; then it is cancelled.
+    ///
+    /// Who cares to know sees it with [`stopping`](crate::stopping),
+    /// [`until_stopping`](crate::until_stopping) or [`is_stopping`](crate::is_stopping), and ends in
+    /// its own time; everything else goes on until the grace is over. A shield hides this as it
+    /// hides a cancellation. A second call may bring the end nearer, never further away, and the
+    /// first cause stays. The end of the grace counts in the effective deadline.
+    ///
+    /// A scope that was not entered yet is asked at its entry, and its grace counts from this call,
+    /// or from the entry if this was called outside of a runtime.
     #[track_caller]
     pub fn stop(&self, grace: Duration) {
-        let cause = CancelCause::new(CancelKind::Requested);
+        self.stop_because(grace, CancelCause::new(CancelKind::Requested));
+    }
+
+    /// [`stop`](Self::stop) for a cause made elsewhere: with which the scope is cancelled when the
+    /// grace is over.
+    pub fn stop_because(&self, grace: Duration, cause: CancelCause) {
         if let Some((core, node)) = self.active() {
             let until = core.now() + grace;
-            core.tree_mut(|tree| tree.stop(node, until, &cause));
-        } else if grace.is_zero() {
-            self.cancel_because(cause);
+            core.change(|tree, woken| tree.stop(node, until, &cause, woken));
         } else if let Phase::Unentered(spec) = &mut *self.0.borrow_mut() {
-            spec.deadline.get_or_insert(When::In(grace));
+            let end = match try_current() {
+                Some(core) => When::At(core.now() + grace),
+                None => When::In(grace),
+            };
+            match &mut spec.stop {
+                Some(stop) => match (&mut stop.0, end) {
+                    (When::At(before), When::At(end)) => *before = end.min(*before),
+                    (When::In(before), When::In(grace)) => *before = grace.min(*before),
+                    // What was said outside of a runtime gives way to a moment.
+                    (before, end) => *before = end,
+                },
+                none => *none = Some(Box::new((end, cause))),
+            }
         }
+    }
+
+    /// When the grace of [`stop`](Self::stop) ends and the scope is cancelled, while it runs.
+    pub fn grace_end(&self) -> Option<Instant> {
+        let (core, node) = self.active()?;
+        core.tree(|tree| tree.grace_end(node))
     }
 
     /// Whether anybody asked for this scope to be cancelled, or its deadline has passed: looks at
@@ -261,10 +305,11 @@ impl ScopeHandle {
         }
     }
 
-    /// Whether the scope, or one around it that no shield hides, was asked to stop.
+    /// Whether the scope, or one around it that no shield hides, was asked to stop or is cancelled.
     pub fn is_stopping(&self) -> bool {
-        self.active()
-            .is_some_and(|(core, node)| core.tree(|tree| tree.is_stopping(node)))
+        self.active().is_some_and(|(core, node)| {
+            core.tree(|tree| tree.is_stopping(node) || tree.is_effective(node))
+        })
     }
 
     fn active(&self) -> Option<(Rc<Core>, NodeId)> {

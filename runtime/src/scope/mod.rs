@@ -6,6 +6,7 @@ pub(crate) mod deadlines;
 mod frame;
 mod handle;
 mod shield;
+mod stopping;
 pub(crate) mod tree;
 
 pub use cancel_scope::{
@@ -18,6 +19,7 @@ pub use checkpoint::{
 };
 pub use handle::ScopeHandle;
 pub use shield::{Cancellable, Shield, ShieldFor, cancellable, finally, shield, shield_for};
+pub use stopping::{Stopping, UntilStopping, is_stopping, stopping, until_stopping};
 pub use tree::EffectiveDeadline;
 
 pub(crate) use frame::{Hold, Link};

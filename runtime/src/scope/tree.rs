@@ -11,6 +11,8 @@
 //!   same task that is shielded, `holding` or held. A frame that is held is not dropped when it
 //!   is cancelled.
 //! * `foreign`: the same count for leaves that registered a waker which is not the task's own.
+//! * `stopping`: cached like `effective`; its own scope was asked to stop, or an ancestor that no
+//!   shield hides. A cancellation is none: whoever wants to know both asks for both.
 //!
 //! Nothing here recurses: trees may be as deep as memory allows.
 
@@ -72,22 +74,29 @@ struct Node<K> {
     task: Option<K>,
     cancel_called: bool,
     effective: bool,
+    stopping: bool,
     shield: bool,
     holding: bool,
     /// Shared by the nodes that one cancellation reached: they are many, and the count of a
     /// `CancelCause` is for all threads.
     cause: Option<Rc<CancelCause>>,
+    deadline: Option<Instant>,
+    armed: Option<DeadlineId>,
+    /// Where the scope was made: the place that a deadline's cause names.
+    location: &'static std::panic::Location<'static>,
+    /// What few scopes have.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
     /// The batch in which it was first polled as cancelled and could not be dropped for the sake
     /// of leaves that are not woken by its task.
     spared_in: Option<u64>,
-    deadline: Option<Instant>,
     /// When the shield falls by itself.
     shield_until: Option<Instant>,
     /// When the grace of a soft cancel ends, and the scope is cancelled for this cause.
     grace: Option<(Instant, CancelCause)>,
-    armed: Option<DeadlineId>,
-    /// Where the scope was made: the place that a deadline's cause names.
-    location: &'static std::panic::Location<'static>,
 }
 
 #[derive(Debug)]
@@ -129,9 +138,10 @@ impl<K: Copy, W> Tree<K, W> {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
         let parent = parent.map_or(NIL, |id| self.live(id).expect("the parent is alive"));
-        let (effective, cause) = match self.nodes.get(parent as usize) {
-            Some(parent) if parent.effective => (true, parent.cause.clone()),
-            _ => (false, None),
+        let (effective, stopping, cause) = match self.nodes.get(parent as usize) {
+            Some(parent) if parent.effective => (true, parent.stopping, parent.cause.clone()),
+            Some(parent) => (false, parent.stopping, None),
+            None => (false, false, None),
         };
         let index = self.nodes.insert(Node {
             generation,
@@ -145,15 +155,14 @@ impl<K: Copy, W> Tree<K, W> {
             task,
             cancel_called: false,
             effective,
+            stopping,
             shield: false,
             holding: false,
             cause,
-            spared_in: None,
             deadline: None,
-            shield_until: None,
-            grace: None,
             armed: None,
             location,
+            rare: None,
         }) as u32;
         self.link(index, parent);
         NodeId { index, generation }
@@ -206,7 +215,7 @@ impl<K: Copy, W> Tree<K, W> {
 
     pub(crate) fn set_shield(&mut self, id: NodeId, shield: bool, woken: &mut Vec<Woken<K>>) {
         let Some(index) = self.live(id) else { return };
-        self.node_mut(index).shield_until = None;
+        self.clear_shield_until(index);
         self.shield_at(index, shield, woken);
         self.arm(index);
     }
@@ -221,7 +230,7 @@ impl<K: Copy, W> Tree<K, W> {
     /// Shields until `until`; from then on the scope is an ordinary one.
     pub(crate) fn shield_until(&mut self, id: NodeId, until: Instant, woken: &mut Vec<Woken<K>>) {
         let Some(index) = self.live(id) else { return };
-        self.node_mut(index).shield_until = Some(until);
+        self.node_mut(index).rare_mut().shield_until = Some(until);
         self.shield_at(index, true, woken);
         self.arm(index);
     }
@@ -232,15 +241,22 @@ impl<K: Copy, W> Tree<K, W> {
         self.arm(index);
     }
 
-    /// Asks the scope to stop by `until`, when it is cancelled. An earlier end is kept.
-    pub(crate) fn stop(&mut self, id: NodeId, until: Instant, cause: &CancelCause) {
+    /// Asks the scope to stop by `until`, when it is cancelled. An earlier end is kept, and so is
+    /// the first cause.
+    pub(crate) fn stop(
+        &mut self,
+        id: NodeId,
+        until: Instant,
+        cause: &CancelCause,
+        woken: &mut Vec<Woken<K>>,
+    ) {
         let Some(index) = self.live(id) else { return };
-        let node = self.node_mut(index);
-        match &mut node.grace {
+        match &mut self.node_mut(index).rare_mut().grace {
             Some((end, _)) => *end = until.min(*end),
             none => *none = Some((until, cause.clone())),
         }
         self.arm(index);
+        self.update(index, woken);
     }
 
     /// Takes what is due: cancels scopes, drops shields, and hands out timers.
@@ -405,7 +421,7 @@ impl<K: Copy, W> Tree<K, W> {
         let node = self.node_mut(index);
         if node.held > 0 || !node.effective {
             MayDrop::Held
-        } else if node.foreign > 0 && batch <= *node.spared_in.get_or_insert(batch) {
+        } else if node.foreign > 0 && batch <= *node.rare_mut().spared_in.get_or_insert(batch) {
             MayDrop::NextBatch
         } else {
             MayDrop::Yes
@@ -414,8 +430,13 @@ impl<K: Copy, W> Tree<K, W> {
 
     /// Whether the scope, or one around it that no shield hides, was asked to stop.
     pub(crate) fn is_stopping(&self, id: NodeId) -> bool {
-        self.visible(id)
-            .any(|node| node.grace.is_some() || node.cancel_called)
+        self.live(id).is_some_and(|index| self.node(index).stopping)
+    }
+
+    /// When the scope's own grace ends, if it was asked to stop.
+    pub(crate) fn grace_end(&self, id: NodeId) -> Option<Instant> {
+        let (end, _) = self.node(self.live(id)?).grace()?;
+        Some(*end)
     }
 
     pub(crate) fn effective_deadline(&self, id: NodeId) -> EffectiveDeadline {
@@ -476,19 +497,25 @@ impl<K: Copy, W> Tree<K, W> {
 
     fn expire_node(&mut self, index: u32, now: Instant, woken: &mut Vec<Woken<K>>) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if due(self.node(index).shield_until) {
-            self.node_mut(index).shield_until = None;
+        if due(self.node(index).shield_until()) {
+            self.clear_shield_until(index);
             self.shield_at(index, false, woken);
         }
         if due(self.node(index).own_deadline()) {
             let node = self.node(index);
-            let cause = match &node.grace {
+            let cause = match node.grace() {
                 Some((end, cause)) if *end <= now && !due(node.deadline) => cause.clone(),
                 _ => CancelCause::at(CancelKind::Deadline, None, node.location),
             };
             self.cancel_at(index, || Rc::new(cause), woken);
         }
         self.arm(index);
+    }
+
+    fn clear_shield_until(&mut self, index: u32) {
+        if let Some(rare) = &mut self.node_mut(index).rare {
+            rare.shield_until = None;
+        }
     }
 
     fn shield_at(&mut self, index: u32, shield: bool, woken: &mut Vec<Woken<K>>) {
@@ -501,7 +528,7 @@ impl<K: Copy, W> Tree<K, W> {
     /// Arms the one entry that the node needs in the heap.
     fn arm(&mut self, index: u32) {
         let node = self.node(index);
-        let due = match (node.own_deadline(), node.shield_until) {
+        let due = match (node.own_deadline(), node.shield_until()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
@@ -520,32 +547,40 @@ impl<K: Copy, W> Tree<K, W> {
         self.node_mut(index).armed = armed;
     }
 
-    /// Brings `effective` up to date from this node downwards.
+    /// Brings `effective` and `stopping` up to date from this node downwards.
     fn update(&mut self, start: u32, woken: &mut Vec<Woken<K>>) {
         let mut work = std::mem::take(&mut self.work);
         work.push(start);
         let mut polled_by_a_task_above = true;
         while let Some(index) = work.pop() {
             let node = &self.nodes[index as usize];
-            let inherited = self.nodes.get(node.parent as usize);
-            let inherited = inherited.filter(|parent| parent.effective && !node.shield);
+            let parent = self.nodes.get(node.parent as usize);
+            let parent = parent.filter(|_| !node.shield);
+            let inherited = parent.filter(|parent| parent.effective);
             let effective = node.cancel_called || inherited.is_some();
-            if effective == node.effective {
+            let stopping = node.grace().is_some() || parent.is_some_and(|parent| parent.stopping);
+            if (effective, stopping) == (node.effective, node.stopping) {
                 continue;
             }
             let cause = match &node.cause {
                 Some(_) => None,
                 None => inherited.and_then(|parent| parent.cause.clone()),
             };
-            self.changes += 1;
             let node = self.node_mut(index);
-            node.effective = effective;
+            let to_be_told = effective && !node.effective || stopping && !node.stopping;
+            let changed = effective != node.effective;
+            (node.effective, node.stopping) = (effective, stopping);
             if cause.is_some() {
                 node.cause = cause;
             }
-            node.spared_in = None;
+            if let Some(rare) = &mut node.rare
+                && changed
+            {
+                rare.spared_in = None;
+            }
             let (task, foreign) = (node.task, node.foreign > 0);
-            if effective {
+            self.changes += u64::from(changed);
+            if to_be_told {
                 match task {
                     Some(task) => woken.push(Woken::Task(task)),
                     // Below the start every node without a task is polled by one that was
@@ -715,10 +750,22 @@ impl<K> Node<K> {
         if self.cancel_called {
             return None;
         }
-        match (self.deadline, &self.grace) {
+        match (self.deadline, self.grace()) {
             (Some(deadline), Some((end, _))) => Some(deadline.min(*end)),
-            (deadline, grace) => deadline.or(grace.as_ref().map(|(end, _)| *end)),
+            (deadline, grace) => deadline.or(grace.map(|(end, _)| *end)),
         }
+    }
+
+    fn grace(&self) -> Option<&(Instant, CancelCause)> {
+        self.rare.as_ref()?.grace.as_ref()
+    }
+
+    fn shield_until(&self) -> Option<Instant> {
+        self.rare.as_ref()?.shield_until
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 }
 

@@ -21,10 +21,18 @@ struct Naive {
     shield: bool,
     shield_until: Option<Instant>,
     deadline: Option<Instant>,
+    grace_end: Option<Instant>,
     holding: bool,
     holds: u32,
     foreign: u32,
     cause: Option<CancelCause>,
+}
+
+impl Naive {
+    fn own_deadline(&self) -> Option<Instant> {
+        let ends = self.deadline.into_iter().chain(self.grace_end);
+        ends.min().filter(|_| !self.cancel_called)
+    }
 }
 
 /// Indices choose among the living nodes, times are in seconds from now.
@@ -52,6 +60,10 @@ enum Step {
     Deadline {
         node: u8,
         seconds: Option<u8>,
+    },
+    Stop {
+        node: u8,
+        seconds: u8,
     },
     Clock {
         seconds: u8,
@@ -90,6 +102,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (node(), seconds()).prop_map(|(node, seconds)| Step::ShieldFor { node, seconds }),
         3 => (node(), proptest::option::weighted(0.8, seconds()))
             .prop_map(|(node, seconds)| Step::Deadline { node, seconds }),
+        2 => (node(), seconds()).prop_map(|(node, seconds)| Step::Stop { node, seconds }),
         3 => seconds().prop_map(|seconds| Step::Clock { seconds }),
         2 => (node(), node()).prop_map(|(node, parent)| Step::Reparent { node, parent }),
         1 => (node(), any::<bool>()).prop_map(|(node, on)| Step::Holding { node, on }),
@@ -145,13 +158,17 @@ impl Pair {
     fn take(&mut self, step: Step) -> TestCaseResult {
         let before: Vec<_> = self
             .living()
-            .map(|node| (node, self.effective(node)))
+            .map(|node| (node, self.effective(node), self.stopping(node)))
             .collect();
         let mut woken = Vec::new();
         self.apply(step, &mut woken);
         self.inherit_causes();
-        for (node, was_effective) in before {
-            if self.nodes[node].is_some() && !was_effective && self.effective(node) {
+        for (node, was_effective, was_stopping) in before {
+            if self.nodes[node].is_none() {
+                continue;
+            }
+            let cancelled = !was_effective && self.effective(node);
+            if cancelled || !was_stopping && self.stopping(node) {
                 self.check_woken(node, &woken)?;
             }
         }
@@ -211,6 +228,15 @@ impl Pair {
                 let deadline = seconds.map(|s| self.now + Duration::from_secs(s.into()));
                 self.tree.set_deadline(self.naive(node).id, deadline);
                 self.naive_mut(node).deadline = deadline;
+            }
+            Step::Stop { node, seconds } => {
+                let node = self.pick(node);
+                let until = self.now + Duration::from_secs(seconds.into());
+                let cause = CancelCause::at(CancelKind::Requested, None, Location::caller());
+                let id = self.naive(node).id;
+                self.tree.stop(id, until, &cause, woken);
+                let end = &mut self.naive_mut(node).grace_end;
+                *end = Some(end.map_or(until, |end| end.min(until)));
             }
             Step::Clock { seconds } => {
                 self.now += Duration::from_secs(seconds.into());
@@ -273,6 +299,7 @@ impl Pair {
             shield: false,
             shield_until: None,
             deadline: None,
+            grace_end: None,
             holding: false,
             holds: 0,
             foreign: 0,
@@ -287,7 +314,7 @@ impl Pair {
             if naive.shield_until.is_some_and(|until| until <= now) {
                 (naive.shield, naive.shield_until) = (false, None);
             }
-            if naive.deadline.is_some_and(|deadline| deadline <= now) && !naive.cancel_called {
+            if naive.own_deadline().is_some_and(|deadline| deadline <= now) {
                 naive.cancel_called = true;
                 // Which of several causes of one moment comes first is the tree's to say.
                 naive.cause = naive
@@ -346,6 +373,12 @@ impl Pair {
                 "{} called",
                 node
             );
+            prop_assert_eq!(
+                tree.is_stopping(id),
+                self.stopping(node),
+                "{} stopping",
+                node
+            );
             prop_assert_eq!(tree.is_shielded(id), naive.shield, "{} shielded", node);
             prop_assert_eq!(tree.deadline(id), naive.deadline, "{} deadline", node);
             prop_assert_eq!(tree.effective_deadline(id), self.effective_deadline(node));
@@ -378,8 +411,11 @@ impl Pair {
             .iter()
             .flatten()
             .filter_map(|naive| {
-                let deadline = naive.deadline.filter(|_| !naive.cancel_called);
-                let due = deadline.into_iter().chain(naive.shield_until).min()?;
+                let due = naive
+                    .own_deadline()
+                    .into_iter()
+                    .chain(naive.shield_until)
+                    .min()?;
                 Some((due, naive.id.index))
             })
             .collect();
@@ -408,12 +444,17 @@ impl Pair {
             || !naive.shield && naive.parent.is_some_and(|parent| self.effective(parent))
     }
 
+    fn stopping(&self, node: usize) -> bool {
+        self.visible(node)
+            .any(|node| self.naive(node).grace_end.is_some())
+    }
+
     fn effective_deadline(&self, node: usize) -> EffectiveDeadline {
         if self.effective(node) {
             return EffectiveDeadline::Cancelled;
         }
         self.visible(node)
-            .filter_map(|node| self.naive(node).deadline)
+            .filter_map(|node| self.naive(node).own_deadline())
             .min()
             .map_or(EffectiveDeadline::None, EffectiveDeadline::At)
     }
