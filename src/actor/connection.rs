@@ -45,6 +45,8 @@ pub(crate) struct Connection {
     is_lost: Event,
     /// Whether the peer may cancel the whole actor.
     may_cancel: Cell<bool>,
+    /// The peer ends because somebody else asked it to.
+    leaves: Event,
 }
 
 /// Something asked of the peer's actor itself, whose answer is still to come.
@@ -85,6 +87,7 @@ impl Connection {
             end_reason: RefCell::default(),
             is_lost: Event::new(),
             may_cancel: Cell::new(true),
+            leaves: Event::new(),
         });
         actor.connected(&conn);
         conn
@@ -246,6 +249,11 @@ impl Connection {
         self.request("_cancel_task", kwargs, cause.info(), request);
     }
 
+    /// Set when the peer has said that it ends because somebody else asked it to.
+    pub(crate) fn leaves(&self) -> &Event {
+        &self.leaves
+    }
+
     /// Asks the peer's actor to end.
     pub(crate) fn request_cancel_actor(&self, cause: &CancelCause) -> Rc<Ack> {
         let ack = Rc::new(Ack::default());
@@ -300,14 +308,17 @@ impl Connection {
                         let cid = cid.clone();
                         self.deliver(&cid, message);
                     }
-                    None => {
-                        if let Message::Error(error) = message {
-                            log::warn!(
-                                target: "tractor::wire",
-                                "{} says of the connection: {error}", self.peer,
-                            );
+                    None => match message {
+                        Message::Error(error) if error.is_cancellation() => {
+                            log::debug!(target: "tractor::wire", "{} ends: {error}", self.peer);
+                            self.leaves.set();
                         }
-                    }
+                        Message::Error(error) => log::warn!(
+                            target: "tractor::wire",
+                            "{} says of the connection: {error}", self.peer,
+                        ),
+                        _ => {}
+                    },
                 }
                 Ok(())
             }
@@ -359,6 +370,7 @@ impl Connection {
             "cancel" => {
                 self.accept_cancel(&start);
                 if let Some(actor) = self.actor() {
+                    self.tell_parent(&actor, &cause);
                     actor.cancel(from_dialog(&cause, &self.own));
                 }
             }
@@ -386,6 +398,18 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// A parent takes the end of a child for its death, unless it knows that somebody asked.
+    fn tell_parent(self: &Rc<Self>, actor: &Actor, cause: &Cause) {
+        let parent = actor.whereabouts().parent();
+        let Some(parent) = parent.filter(|parent| !Rc::ptr_eq(parent, self)) else {
+            return;
+        };
+        let text = format!("{} was cancelled by {}", self.own, cause.by);
+        let mut error = ErrorMsg::new(self.own.clone(), ErrorMsg::CONTEXT_CANCELLED, text);
+        error.canceller = Some(cause.by.clone());
+        parent.send_own(&Message::Error(Box::new(error)));
     }
 
     fn accept_cancel(&self, start: &Start) {

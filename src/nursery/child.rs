@@ -172,7 +172,7 @@ impl Child {
         self.group_gone().await;
         match turn {
             Turn::Cancelled(cancelled) => Err(cancelled.into()),
-            _ if asked => Ok(()),
+            _ if asked || conn.leaves().is_set() => Ok(()),
             _ => Err(ActorDied {
                 uid: self.uid.clone(),
                 exit,
@@ -189,8 +189,9 @@ impl Child {
                 Err(cancelled) => Turn::Cancelled(cancelled),
             }
         };
+        // By whomever.
         let asked = async {
-            match self.asked.wait().await {
+            match or(self.asked.wait(), conn.leaves().wait()).await {
                 Ok(()) => Turn::Asked,
                 Err(cancelled) => Turn::Cancelled(cancelled),
             }
