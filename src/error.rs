@@ -1,27 +1,33 @@
 //! What goes wrong between actors: ordinary errors, found in an [`Error`] with
 //! [`downcast_ref`](Error::downcast_ref).
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::fmt;
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tractor_runtime::{CancelCause, CancelKind, Peer};
 pub use tractor_runtime::{Error, Result};
 
 use crate::spawn::{Exit, seconds};
 use crate::transport::Address;
-use crate::wire::{CauseInfo, CauseKind, ErrorMsg, Uid};
+use crate::wire::{CauseInfo, CauseKind, ErrorMsg, Payload, Uid};
 
 /// An endpoint failed in another actor.
 ///
 /// It keeps its first source through any number of relays, while the path of those who passed it
 /// on grows.
+///
+/// If the first error was a stream that was overrun, [`StreamOverrun`] is its
+/// [`source`](std::error::Error::source).
 #[derive(Clone, Debug)]
 pub struct RemoteActorError {
     msg: Arc<ErrorMsg>,
+    overrun: Option<StreamOverrun>,
 }
 
 impl RemoteActorError {
@@ -56,10 +62,32 @@ impl RemoteActorError {
     }
 
     /// The first error was a stream that was overrun: by whom, where that is known.
-    pub fn overrun(&self) -> Option<StreamOverrun> {
-        self.msg.is_overrun().then(|| StreamOverrun {
-            sender: self.msg.sender.clone(),
-        })
+    pub fn overrun(&self) -> Option<&StreamOverrun> {
+        self.overrun.as_ref()
+    }
+
+    /// The first error itself, if it was sent as a [`Portable`] one of this type, and no actor
+    /// that passed it on was of another implementation.
+    pub fn source_as<E: Portable>(&self) -> Option<E> {
+        let name = E::NAME.unwrap_or_else(|| last_segment(type_name::<E>()));
+        let source = self.msg.source.as_ref();
+        source
+            .filter(|_| self.msg.src_type_str == name)?
+            .decode()
+            .ok()
+    }
+
+    /// How many items of its stream, which were sent before it, the error has overtaken: they are
+    /// lost.
+    pub fn discarded(&self) -> u64 {
+        self.msg.discarded.unwrap_or(0)
+    }
+
+    fn new(msg: Arc<ErrorMsg>) -> Self {
+        let overrun = msg.is_overrun().then(|| StreamOverrun {
+            sender: msg.sender.clone(),
+        });
+        Self { msg, overrun }
     }
 }
 
@@ -76,7 +104,80 @@ impl fmt::Display for RemoteActorError {
     }
 }
 
-impl std::error::Error for RemoteActorError {}
+impl std::error::Error for RemoteActorError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let overrun = self.overrun.as_ref()?;
+        Some(overrun)
+    }
+}
+
+/// An error that travels as a value, so that a caller which knows its type gets it back with
+/// [`source_as`](RemoteActorError::source_as).
+///
+/// An endpoint fails with it through [`portable`]:
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use tractor::{Portable, Result, portable};
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// struct NoSuchUser {
+///     id: u64,
+/// }
+///
+/// impl std::fmt::Display for NoSuchUser {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+///         write!(f, "there is no user {}", self.id)
+///     }
+/// }
+///
+/// impl std::error::Error for NoSuchUser {}
+/// impl Portable for NoSuchUser {}
+///
+/// async fn name_of(id: u64) -> Result<String> {
+///     Err(portable(NoSuchUser { id }))
+/// }
+/// tractor::endpoint!(name_of);
+/// # fn main() {}
+/// ```
+pub trait Portable:
+    std::error::Error + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// What the type is called on the wire, if not by the last segment of its path.
+    const NAME: Option<&'static str> = None;
+}
+
+/// The error as one that travels as a value. It is still found as an `E` in the result.
+pub fn portable<E: Portable>(error: E) -> Error {
+    let source = Payload::encode(&error).ok();
+    let name = E::NAME.unwrap_or_else(|| last_segment(type_name::<E>()));
+    Sent {
+        error: Box::new(error),
+        name,
+        source,
+    }
+    .into()
+}
+
+/// A portable error on its way.
+#[derive(Debug)]
+struct Sent {
+    error: Box<dyn std::error::Error + Send + Sync>,
+    name: &'static str,
+    source: Option<Payload>,
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl std::error::Error for Sent {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
 
 /// A context, or an actor with all its contexts, was cancelled.
 ///
@@ -310,6 +411,27 @@ impl fmt::Display for StreamOverrun {
 }
 
 impl std::error::Error for StreamOverrun {}
+
+/// A receiver of a [shared](crate::MsgStream::subscribe) stream was too slow, and items were
+/// thrown away before it had received them. It goes on with the oldest that is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lagged {
+    /// How many.
+    pub missed: u64,
+}
+
+impl fmt::Display for Lagged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the receiver lagged behind: {} items were lost for it",
+            self.missed
+        )
+    }
+}
+
+impl std::error::Error for Lagged {}
 
 /// A child actor ended, its process or its thread, although nobody had asked it to.
 #[derive(Clone, Debug)]
@@ -560,6 +682,10 @@ pub enum ContextMisuse {
     OpenedAfterCancel,
     /// The stream was opened twice.
     OpenedTwice,
+    /// An actor called itself.
+    WithOneself,
+    /// An item was given to a [`Sink`](futures_sink::Sink) that had not said that it is ready.
+    NotReady,
 }
 
 impl fmt::Display for ContextMisuse {
@@ -568,6 +694,8 @@ impl fmt::Display for ContextMisuse {
             Self::StartedTwice => "`started` was called twice in one context",
             Self::NotStarted => "the stream was opened before `started` was called",
             Self::OpenedAfterCancel => "the stream was opened after the context was cancelled",
+            Self::NotReady => "the stream was not ready for an item",
+            Self::WithOneself => "an actor cannot call itself: call the function",
             Self::OpenedTwice => "a context has one stream, and it was opened already",
         })
     }
@@ -626,7 +754,7 @@ pub(crate) fn context_cancelled(msg: ErrorMsg) -> ContextCancelled {
 
 /// An error that answers no call.
 pub(crate) fn remote(msg: ErrorMsg) -> RemoteActorError {
-    RemoteActorError { msg: Arc::new(msg) }
+    RemoteActorError::new(Arc::new(msg))
 }
 
 /// What a received `Error` is here. `path` is the endpoint, where the error answers its start.
@@ -651,7 +779,7 @@ pub(crate) fn from_wire(msg: ErrorMsg, refused: Option<&str>) -> Error {
             msg: Some(msg),
         }
         .into(),
-        _ => RemoteActorError { msg }.into(),
+        _ => RemoteActorError::new(msg).into(),
     }
 }
 
@@ -662,12 +790,21 @@ pub(crate) fn to_wire(error: &Error, own: &Uid) -> ErrorMsg {
     }
     let first = error.leaves().find(|leaf| !leaf.is_cancelled());
     let first = first.unwrap_or(error);
-    let name = first.type_name();
-    let name = name.split('<').next().unwrap_or(name);
-    let name = name.rsplit("::").next().unwrap_or(name);
+    let sent = first.downcast_ref::<Sent>();
+    let name = match sent {
+        Some(sent) => sent.name,
+        None => last_segment(first.type_name()),
+    };
     let mut msg = ErrorMsg::new(own.clone(), name, error.to_string());
     msg.tb_str = format!("{error:?}");
+    msg.source = sent.and_then(|sent| sent.source.clone());
     msg
+}
+
+/// The name of a type without its path and its parameters.
+fn last_segment(type_name: &'static str) -> &'static str {
+    let path = type_name.split('<').next().unwrap_or(type_name);
+    path.rsplit("::").next().unwrap_or(path)
 }
 
 /// The message that the error was made from, if it came from another actor.

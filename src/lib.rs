@@ -78,22 +78,23 @@ mod wire;
 pub use tractor_runtime as runtime;
 
 pub use actor::{ActorInfo, ListenOptions, Listening, current_actor, listen};
-pub use context::{Callee, Caller, Context, Outcome};
+pub use context::{Callee, Caller, Context, ContextOptions, Outcome};
 pub use discovery::{
     Registrar, find_actor, find_root, parent, query_actor, registrar, stop_listening,
     wait_for_actor,
 };
-pub use endpoint::{BootError, ContextKind, Dialog, Endpoint, PlainKind};
+pub use endpoint::{BootError, ContextKind, Dialog, Endpoint, OneWayKind, PlainKind};
 pub use error::{
     ActorDied, ConnectError, ContextCancelled, ContextMisuse, EndpointNotFound, Error, InvalidPath,
-    ListenError, ModuleNotExposed, MsgTypeError, NoActor, PeerLost, RegistryError,
-    RemoteActorError, Result, SpawnError, SpawnFailure, StreamClosed, StreamOverrun,
+    Lagged, ListenError, ModuleNotExposed, MsgTypeError, NoActor, PeerLost, Portable,
+    RegistryError, RemoteActorError, Result, SpawnError, SpawnFailure, StreamClosed, StreamOverrun,
+    portable,
 };
 pub use nursery::{ActorNursery, nursery};
 pub use portal::{Portal, connect};
 pub use run::{RunOptions, exit_code, run};
 pub use spawn::{SpawnOptions, enter_if_actor};
-pub use stream::MsgStream;
+pub use stream::{MsgStream, Overruns, ReceiveStream, SendStream, StreamOptions, Subscription};
 pub use tractor_runtime::{CancelCause, CancelKind, Cancelled};
 pub use transport::{Address, InvalidAddress};
 pub use wire::Uid;

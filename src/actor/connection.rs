@@ -123,6 +123,11 @@ impl Connection {
         self.actor.upgrade()
     }
 
+    /// What the peer announced.
+    pub(crate) fn features(&self) -> &Features {
+        &self.features
+    }
+
     pub(crate) fn setup(&self, cid: Cid) -> Setup {
         Setup {
             cid,

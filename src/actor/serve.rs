@@ -10,7 +10,7 @@ use crate::context::Half;
 use crate::dialog::EndpointEnd;
 use crate::endpoint::{Call, Handler, Path, Running};
 use crate::error::{self, EndpointNotFound, ModuleNotExposed, MsgTypeError};
-use crate::wire::{ErrorMsg, Payload, Start};
+use crate::wire::{Cid, ErrorMsg, Payload, Start};
 
 /// Runs the endpoint that a peer asked for, or tells it why not.
 pub(super) fn serve(actor: &Rc<Actor>, conn: &Rc<Connection>, start: Start) {
@@ -18,8 +18,7 @@ pub(super) fn serve(actor: &Rc<Actor>, conn: &Rc<Connection>, start: Start) {
         ns: start.ns,
         func: start.func,
     };
-    let half = Half::child(conn, start.cid.clone(), path.to_string());
-    conn.insert(start.cid, half.clone());
+    let half = received(conn, start.cid, path.to_string(), start.deadline_ms);
     match find(actor, &path) {
         Ok(handler) => invoke(actor, half, handler, start.kwargs, MsgTypeError::TYPE),
         Err(error) => refuse(&half, error),
@@ -29,9 +28,17 @@ pub(super) fn serve(actor: &Rc<Actor>, conn: &Rc<Connection>, start: Start) {
 /// Answers what a peer asks of the actor itself.
 pub(super) fn answer(actor: &Rc<Actor>, conn: &Rc<Connection>, start: Start, answer: &Handler) {
     let path = format!("{}:{}", start.ns, start.func);
-    let half = Half::child(conn, start.cid.clone(), path);
-    conn.insert(start.cid, half.clone());
+    let half = received(conn, start.cid, path, start.deadline_ms);
     invoke(actor, half, answer, start.kwargs, "TypeError");
+}
+
+fn received(conn: &Rc<Connection>, cid: Cid, path: String, deadline_ms: Option<u64>) -> Rc<Half> {
+    let half = Half::child(conn, cid.clone(), path);
+    conn.insert(cid, half.clone());
+    if let Some(ms) = deadline_ms {
+        half.set_deadline(ms);
+    }
+    half
 }
 
 /// Runs a function, unless its arguments are of the wrong type.
@@ -87,6 +94,9 @@ impl Invoked {
         let Some(half) = self.half.take() else {
             return Ok(());
         };
+        if let Ok(Err(error)) = &result {
+            half.local_ended(error);
+        }
         let own = half.conn().own();
         half.endpoint_ended(match result {
             Ok(Ok(Outcome::Completed(value))) => EndpointEnd::Returned(value),

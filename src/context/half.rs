@@ -1,4 +1,4 @@
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
@@ -6,21 +6,30 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tractor_runtime::sync::Event;
+use tractor_runtime::time::{self, Instant};
 use tractor_runtime::{
-    CancelCause, Cancelled, Error, ScopeHandle, TaskHandle, TaskId, current_task, shield, time,
+    CancelCause, Cancelled, Error, ScopeHandle, TaskHandle, TaskId, check_cancelled, current_task,
+    shield,
 };
 
 use crate::actor::{Connection, from_dialog, to_dialog};
 use crate::dialog::{
-    BodyEnd, Cause, Child, ChildEvent, Effect, Effects, EndpointEnd, Exit, Kind, Loss, OpenRefused,
-    Parent, ParentEvent, Resolution, SendVerdict, StartedRefused,
+    BodyEnd, Buffering, Cause, Child, ChildEvent, Effect, Effects, EndpointEnd, Exit, Kind, Loss,
+    OpenRefused, Parent, ParentEvent, Resolution, SendVerdict, StartedRefused, Streaming,
 };
 use crate::error::{self, ContextMisuse, MsgTypeError, PeerLost};
 use crate::transport::SendError;
-use crate::wire::{Carrier, Cid, ErrorMsg, FuncType, Message, Payload, Start, Uid};
+use crate::wire::{Carrier, CauseKind, Cid, ErrorMsg, FuncType, Message, Payload, Start, Uid};
 
-/// How long a peer may take to answer a cancellation.
-const CANCEL_BOUND: Duration = Duration::from_millis(616);
+/// How long a peer may take to answer a cancellation, unless it is said otherwise.
+pub(super) const CANCEL_BOUND: Duration = Duration::from_millis(616);
+
+/// In an update of a deadline: there is none any more.
+const NO_DEADLINE: u64 = u64::MAX;
+
+/// What a deadline that was received leaves to its owner to fire first: a tenth of it, but at
+/// least this.
+const SLACK: Duration = Duration::from_millis(50);
 
 /// This side of one dialog: its state machine with the queues and wakers around it.
 ///
@@ -44,7 +53,17 @@ pub(crate) struct Half {
     items: RefCell<VecDeque<Payload>>,
     items_ended: Cell<bool>,
     exit: Cell<Option<Exit>>,
+    /// How long a cancellation may take.
+    cancel_bound: Cell<Duration>,
+    /// Until when the peer said that it cannot be cancelled.
+    shielded_until: Cell<Option<Instant>>,
     bound: RefCell<Option<TaskHandle<'static, ()>>>,
+    /// Of the endpoint: what cancels it when its time is over.
+    deadline: RefCell<Option<TaskHandle<'static, ()>>>,
+    /// With what the body or the endpoint ended.
+    local_error: OnceCell<Error>,
+    /// The result is not of the type that was asked for.
+    undecodable: OnceCell<Error>,
     /// What became of the dialog, if that is an error: always the same one.
     raised: OnceCell<Error>,
     /// The answer to this side's own request to cancel, as an error.
@@ -53,9 +72,25 @@ pub(crate) struct Half {
     changed: RefCell<Option<Rc<Event>>>,
 }
 
-enum Machine {
+pub(super) enum Machine {
     Parent(Parent),
     Child(Child),
+}
+
+impl Machine {
+    fn streaming(&self) -> &dyn Streaming {
+        match self {
+            Self::Parent(machine) => machine,
+            Self::Child(machine) => machine,
+        }
+    }
+
+    fn streaming_mut(&mut self) -> &mut dyn Streaming {
+        match self {
+            Self::Parent(machine) => machine,
+            Self::Child(machine) => machine,
+        }
+    }
 }
 
 impl Half {
@@ -65,9 +100,17 @@ impl Half {
         kind: Kind,
         path: String,
         start: Start,
+        buffering: Option<Buffering>,
     ) -> Rc<Self> {
         let cid = start.cid.clone();
-        let machine = Machine::Parent(Parent::new(conn.setup(cid.clone()), kind));
+        let mut machine = Parent::new(conn.setup(cid.clone()), kind);
+        if let Some(buffering) = buffering {
+            machine.set_buffering(buffering);
+        }
+        if start.deadline_ms.is_some() {
+            machine.set_deadline();
+        }
+        let machine = Machine::Parent(machine);
         let half = Self::new(conn, cid.clone(), path, machine, Some(Box::new(start)));
         // A fresh name is nobody else's.
         conn.insert(cid, half.clone());
@@ -100,7 +143,12 @@ impl Half {
             items: RefCell::default(),
             items_ended: Cell::new(false),
             exit: Cell::new(None),
+            cancel_bound: Cell::new(CANCEL_BOUND),
+            shielded_until: Cell::new(None),
             bound: RefCell::default(),
+            deadline: RefCell::default(),
+            local_error: OnceCell::new(),
+            undecodable: OnceCell::new(),
             raised: OnceCell::new(),
             answer: OnceCell::new(),
             changed: RefCell::default(),
@@ -126,7 +174,7 @@ impl Half {
         event.wait().await
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if let Some(event) = self.changed.take() {
             event.set();
         }
@@ -224,6 +272,17 @@ impl Half {
         self.as_parent(|machine, effects| machine.handle(event, effects));
     }
 
+    /// How long a cancellation may take.
+    pub(super) fn set_cancel_bound(&self, bound: Duration) {
+        self.cancel_bound.set(bound);
+    }
+
+    /// The deadline of whoever opened the dialog is another one than was announced.
+    pub(super) fn deadline_moved(self: &Rc<Self>, left: Option<Duration>) {
+        let ms = left.map_or(NO_DEADLINE, whole_ms);
+        self.as_parent(|machine, effects| machine.deadline_moved(ms, effects));
+    }
+
     // What happens to the side that runs the endpoint.
 
     pub(crate) fn accept(self: &Rc<Self>, functype: FuncType) {
@@ -244,6 +303,34 @@ impl Half {
 
     pub(crate) fn cancel_endpoint(self: &Rc<Self>, cause: Cause) {
         self.child_event(ChildEvent::Cancel(cause));
+    }
+
+    /// So much time is left for the endpoint, says its caller.
+    pub(crate) fn set_deadline(self: &Rc<Self>, ms: u64) {
+        let before = self.deadline.take();
+        if let Some(before) = before {
+            before.cancel();
+        }
+        let Some(actor) = self.conn.actor().filter(|_| ms != NO_DEADLINE) else {
+            return;
+        };
+        let left = Duration::from_millis(ms);
+        let until = time::now() + left.saturating_add((left / 10).max(SLACK));
+        let half = self.clone();
+        let task = actor.services().start_soon(async move {
+            time::sleep_until(until).await?;
+            let cause = Cause::new(CauseKind::Deadline, half.conn.peer().clone())
+                .because("the time that its caller gave it is over");
+            half.cancel_endpoint(cause);
+            Ok(())
+        });
+        // Without an actor the endpoint is cancelled anyway.
+        *self.deadline.borrow_mut() = task.ok();
+    }
+
+    /// The endpoint cannot be cancelled for so long.
+    pub(super) fn shielded(self: &Rc<Self>, limit: Duration) {
+        self.as_child(|machine, effects| machine.shielded(whole_ms(limit), effects));
     }
 
     /// The peer asks to cancel the endpoint. Nothing happens on the side that opened the dialog.
@@ -273,11 +360,8 @@ impl Half {
 
     // Streams.
 
-    pub(crate) fn open_stream(self: &Rc<Self>) -> Result<(), Error> {
-        let opened = match &mut *self.machine.borrow_mut() {
-            Machine::Parent(machine) => machine.open_stream(),
-            Machine::Child(machine) => machine.open_stream(),
-        };
+    pub(crate) fn open_stream(self: &Rc<Self>, buffering: Option<Buffering>) -> Result<(), Error> {
+        let opened = self.as_streaming(|machine, effects| machine.open_stream(buffering, effects));
         opened.map_err(|refused| match refused {
             OpenRefused::NotStarted => ContextMisuse::NotStarted.into(),
             OpenRefused::Cancelled => match self.remote_error() {
@@ -290,20 +374,12 @@ impl Half {
     }
 
     pub(crate) fn close_stream(self: &Rc<Self>) {
-        let mut effects = Effects::new();
-        match &mut *self.machine.borrow_mut() {
-            Machine::Parent(machine) => machine.close_stream(&mut effects),
-            Machine::Child(machine) => machine.close_stream(&mut effects),
-        }
-        self.carry_out(effects);
+        self.as_streaming(|machine, effects| machine.close_stream(effects));
         self.wake();
     }
 
     pub(crate) fn may_send(&self) -> SendVerdict {
-        match &*self.machine.borrow() {
-            Machine::Parent(machine) => machine.may_send(),
-            Machine::Child(machine) => machine.may_send(),
-        }
+        self.machine.borrow().streaming().may_send()
     }
 
     /// Sends an item. It must have been allowed.
@@ -311,22 +387,33 @@ impl Half {
         self.conn
             .link()
             .send_value(Carrier::Yield, &self.cid, item)?;
-        match &mut *self.machine.borrow_mut() {
-            Machine::Parent(machine) => machine.item_sent(),
-            Machine::Child(machine) => machine.item_sent(),
-        }
+        self.machine.borrow_mut().streaming_mut().item_sent();
         Ok(())
     }
 
     pub(crate) fn take_item(self: &Rc<Self>) -> Option<Payload> {
         let item = self.items.borrow_mut().pop_front()?;
-        let mut effects = Effects::new();
-        match &mut *self.machine.borrow_mut() {
-            Machine::Parent(machine) => machine.item_taken(&mut effects),
-            Machine::Child(machine) => machine.item_taken(&mut effects),
-        }
-        self.carry_out(effects);
+        self.as_streaming(|machine, effects| machine.item_taken(effects));
         Some(item)
+    }
+
+    /// How many items were thrown away for newer ones.
+    pub(crate) fn items_dropped(&self) -> u64 {
+        self.machine.borrow().streaming().items_dropped()
+    }
+
+    pub(crate) fn items_buffer(&self) -> usize {
+        self.machine.borrow().streaming().items_buffer() as usize
+    }
+
+    fn as_streaming<R>(
+        self: &Rc<Self>,
+        f: impl FnOnce(&mut dyn Streaming, &mut Effects) -> R,
+    ) -> R {
+        let mut effects = Effects::new();
+        let result = f(self.machine.borrow_mut().streaming_mut(), &mut effects);
+        self.carry_out(effects);
+        result
     }
 
     pub(crate) fn items_ended(&self) -> bool {
@@ -334,6 +421,18 @@ impl Half {
     }
 
     // What is known.
+
+    pub(super) fn machine(&self) -> Ref<'_, Machine> {
+        self.machine.borrow()
+    }
+
+    pub(crate) fn stream_is_open(&self) -> bool {
+        self.machine.borrow().streaming().stream().is_open()
+    }
+
+    pub(super) fn stream_was_opened(&self) -> bool {
+        self.machine.borrow().streaming().stream().ever_opened()
+    }
 
     pub(crate) fn take_first(&self) -> Option<Payload> {
         self.first.take()
@@ -367,6 +466,35 @@ impl Half {
         if let (Some(scope), Some(cause)) = (scope, cause) {
             scope.cancel_because(from_dialog(&cause, self.conn.own()));
         }
+    }
+
+    /// With what the dialog cancelled its scope.
+    pub(super) fn scope_cause(&self) -> Option<CancelCause> {
+        let cause = self.scope_cause.borrow();
+        cause
+            .as_ref()
+            .map(|cause| from_dialog(cause, self.conn.own()))
+    }
+
+    /// Whether the body or the endpoint was cut short by the dialog.
+    pub(crate) fn cancelled_caught(&self) -> bool {
+        let scope = self.scope.borrow();
+        self.cancelled_scope() && scope.as_ref().is_some_and(ScopeHandle::cancelled_caught)
+    }
+
+    /// The first error with which the body or the endpoint ended.
+    pub(crate) fn local_ended(&self, error: &Error) {
+        let _ = self.local_error.set(error.clone());
+    }
+
+    pub(crate) fn local_error(&self) -> Option<Error> {
+        self.local_error.get().cloned()
+    }
+
+    /// The error that stands for a result that cannot be decoded: always the same one.
+    pub(super) fn undecodable(&self, reason: impl fmt::Display) -> Error {
+        let make = || MsgTypeError::new(format!("the result of {}", self.path), reason).into();
+        self.undecodable.get_or_init(make).clone()
     }
 
     pub(crate) fn cancel_called(&self) -> bool {
@@ -432,9 +560,14 @@ impl Half {
 
     /// The error that the peer sent, if it sent one: also the answer to this side's own request.
     pub(crate) fn remote_error(&self) -> Option<Error> {
+        if let Machine::Child(machine) = &*self.machine.borrow() {
+            let msg = machine.remote_error()?.clone();
+            let make = || error::from_wire(msg, None);
+            return Some(self.raised.get_or_init(make).clone());
+        }
         match self.resolution()? {
             Resolution::Failed(_) => self.raised(),
-            Resolution::Cancelled(msg) => {
+            Resolution::Cancelled(msg) | Resolution::Expired(msg) => {
                 let answer = || error::context_cancelled(*msg).into();
                 Some(self.answer.get_or_init(answer).clone())
             }
@@ -452,6 +585,12 @@ impl Half {
 
     /// The error of an operation for which it is too late.
     pub(crate) fn ended(&self) -> Error {
+        if let Some(Resolution::Expired(msg)) = self.resolution() {
+            return match check_cancelled() {
+                Err(cancelled) => cancelled.into(),
+                Ok(()) => error::context_cancelled(*msg).into(),
+            };
+        }
         self.raised()
             .or_else(|| self.conn.lost().map(Error::from))
             .unwrap_or_else(|| error::StreamClosed::Dialog.into())
@@ -501,6 +640,10 @@ impl Half {
                 self.items.borrow_mut().push_back(item);
                 self.wake();
             }
+            Effect::DropOldest => {
+                let item = self.items.borrow_mut().pop_front();
+                drop(item);
+            }
             Effect::Discard => {
                 let items = self.items.take();
                 drop(items);
@@ -510,9 +653,21 @@ impl Half {
                 self.wake();
             }
             Effect::WakeSender => self.wake(),
+            Effect::Shielded { ms } => {
+                let until = time::now() + Duration::from_millis(ms);
+                let until = self
+                    .shielded_until
+                    .get()
+                    .map_or(until, |before| before.max(until));
+                self.shielded_until.set(Some(until));
+            }
+            Effect::Deadline { ms } => self.set_deadline(ms),
             Effect::Resolved => {
-                if let Some(bound) = self.bound.take() {
-                    bound.cancel();
+                for task in [self.bound.take(), self.deadline.take()]
+                    .into_iter()
+                    .flatten()
+                {
+                    task.cancel();
                 }
                 self.wake();
             }
@@ -568,8 +723,23 @@ impl Half {
             return;
         };
         let half = self.clone();
+        let mut until = time::now() + self.cancel_bound.get();
         let bound = actor.services().start_soon(async move {
-            time::sleep(CANCEL_BOUND).await?;
+            loop {
+                // Who says until when it cannot be cancelled is waited for that long.
+                until = half
+                    .shielded_until
+                    .get()
+                    .map_or(until, |shielded| shielded.max(until));
+                time::sleep_until(until).await?;
+                if half
+                    .shielded_until
+                    .get()
+                    .is_none_or(|shielded| shielded <= until)
+                {
+                    break;
+                }
+            }
             half.parent_event(ParentEvent::CancelBoundOver);
             Ok(())
         });
@@ -581,17 +751,10 @@ impl Half {
     }
 }
 
-impl fmt::Debug for Half {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (side, state) = match &*self.machine.borrow() {
-            Machine::Parent(machine) => ("parent", machine.state().name()),
-            Machine::Child(machine) => ("child", machine.state().name()),
-        };
-        write!(
-            f,
-            "{} ({side}, {state}, with {})",
-            self.path,
-            self.conn.peer()
-        )
-    }
+/// In whole milliseconds, rounded up.
+pub(super) fn whole_ms(duration: Duration) -> u64 {
+    let ms = duration.as_nanos().div_ceil(1_000_000);
+    u64::try_from(ms)
+        .unwrap_or(NO_DEADLINE - 1)
+        .min(NO_DEADLINE - 1)
 }

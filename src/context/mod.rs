@@ -2,26 +2,34 @@
 
 mod half;
 mod open;
+mod options;
 mod outcome;
+mod show;
 #[cfg(test)]
 mod tests;
 
+use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use tractor_runtime::{CancelCause, CancelKind, Error, Result, checkpoint_if_cancelled, shield};
+use tractor_runtime::{
+    CancelCause, CancelKind, Error, Result, check_cancelled, checkpoint_if_cancelled, shield,
+    shield_for,
+};
 
 pub(crate) use half::Half;
-pub(crate) use open::{call, open};
+pub(crate) use open::{call, open, open_one_way};
+pub use options::ContextOptions;
 pub use outcome::Outcome;
 
 use crate::actor::to_dialog;
 use crate::dialog::Resolution;
 use crate::endpoint::Dialog;
-use crate::error::{self, MsgTypeError};
-use crate::stream::MsgStream;
+use crate::error;
+use crate::stream::{MsgStream, StreamOptions};
 use crate::wire::Uid;
 
 /// One side of a dialog between a task here and a task in another actor.
@@ -31,6 +39,9 @@ use crate::wire::Uid;
 ///
 /// An endpoint has the side of the [`Callee`], and the body of
 /// [`open_context`](crate::Portal::open_context) that of the [`Caller`].
+///
+/// A clone is the same side of the same context, for other tasks. It may outlive the block that
+/// opened the context, to be asked what became of it.
 pub struct Context<D: Dialog, S = Callee> {
     half: Rc<Half>,
     _types: PhantomData<fn() -> (D, S)>,
@@ -50,7 +61,7 @@ impl<D: Dialog> Context<D> {
     ///
     /// # Errors
     ///
-    /// [`ContextMisuse`](crate::ContextMisuse) the second time, [`MsgTypeError`] if the value
+    /// [`ContextMisuse`](crate::ContextMisuse) the second time, [`MsgTypeError`](crate::MsgTypeError) if the value
     /// cannot be encoded, and cancellation; then nothing was sent.
     pub async fn started(&self, value: D::Started) -> Result<()> {
         checkpoint_if_cancelled().await?;
@@ -64,8 +75,34 @@ impl<D: Dialog> Context<D> {
     /// [`ContextMisuse`](crate::ContextMisuse) before `started`, the second time, and after a
     /// cancellation.
     pub fn open_stream(&self) -> Result<MsgStream<D::ToParent, D::ToChild>> {
-        self.half.open_stream()?;
+        self.half.open_stream(None)?;
         Ok(MsgStream::new(self.half.clone()))
+    }
+
+    /// The same, to receive in a way of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_stream`](Self::open_stream).
+    pub fn open_stream_with(
+        &self,
+        options: StreamOptions,
+    ) -> Result<MsgStream<D::ToParent, D::ToChild>> {
+        self.half.open_stream(Some(options.buffering()))?;
+        Ok(MsgStream::new(self.half.clone()))
+    }
+
+    /// Runs `work` hidden from every cancellation for `limit` from now, as
+    /// [`shield_for`](tractor_runtime::shield_for) does, and tells the other side, so that whoever cancels the context
+    /// waits that long for its answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`](crate::Cancelled) if `work` was still pending then and the context was
+    /// cancelled; it has been dropped.
+    pub async fn shield_for<F: Future>(&self, limit: Duration, work: F) -> Result<F::Output> {
+        self.half.shielded(limit);
+        Ok(shield_for(limit, work).await?)
     }
 
     /// Cancels this endpoint: its next checkpoint says so, and its caller is told that the
@@ -91,12 +128,26 @@ impl<D: Dialog, R: DeserializeOwned> Context<D, Caller<R>> {
     /// cancel; what became of the endpoint, once that is known, also if it is
     /// [`ContextCancelled`](crate::ContextCancelled).
     pub fn open_stream(&self) -> Result<MsgStream<D::ToChild, D::ToParent>> {
-        self.half.open_stream()?;
+        self.half.open_stream(None)?;
         Ok(MsgStream::new(self.half.clone()))
     }
 
-    /// Asks the other side to cancel its endpoint, and waits for what comes of it: at most
-    /// 616 ms, shielded. True if the endpoint has ended. Again has no effect but to wait.
+    /// The same, to receive in a way of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_stream`](Self::open_stream).
+    pub fn open_stream_with(
+        &self,
+        options: StreamOptions,
+    ) -> Result<MsgStream<D::ToChild, D::ToParent>> {
+        self.half.open_stream(Some(options.buffering()))?;
+        Ok(MsgStream::new(self.half.clone()))
+    }
+
+    /// Asks the other side to cancel its endpoint, and waits for what comes of it, shielded: at most
+    /// 616 ms, or what the [`ContextOptions`] say, or until when the endpoint said that it is
+    /// shielded. True if the endpoint has ended. Again has no effect but to wait.
     ///
     /// The body goes on, unless another task than the body's calls this: then the body is
     /// cancelled by the answer.
@@ -137,33 +188,35 @@ impl<D: Dialog, R: DeserializeOwned> Context<D, Caller<R>> {
             self.half.await_result();
         }
         loop {
-            if let Some(error) = self.half.raised() {
-                return Err(error);
+            if let Some(outcome) = self.outcome() {
+                return outcome;
             }
-            let Some(resolution) = self.half.resolution() else {
-                if let Some(cancelled) = cancelled {
-                    return Err(cancelled.into());
-                }
-                cancelled = self.half.changed().await.err();
-                continue;
-            };
-            return Ok(match resolution {
-                Resolution::Returned(value) => {
-                    Outcome::Returned(value.decode().map_err(|error| {
-                        MsgTypeError::new(format!("the result of {}", self.half.path()), error)
-                    })?)
-                }
-                Resolution::Cancelled(msg) => Outcome::Cancelled(error::context_cancelled(*msg)),
-                Resolution::Unreachable(loss) => Outcome::Unreachable(self.half.peer_lost(&loss)),
-                _ => Outcome::Unanswered,
-            });
+            if let Some(cancelled) = cancelled {
+                return Err(cancelled.into());
+            }
+            cancelled = self.half.changed().await.err();
         }
     }
 
-    /// The error with which the endpoint ended, if it did and sent one: always the same error. It
-    /// may be the answer to this side's own request to cancel, which is raised nowhere.
-    pub fn remote_error(&self) -> Option<Error> {
-        self.half.remote_error()
+    /// What became of the endpoint, as [`wait_for_result`](Self::wait_for_result) tells it; `None`
+    /// while that is not known. Errors are the same ones each time.
+    pub fn outcome(&self) -> Option<Result<Outcome<R>>> {
+        if let Some(error) = self.half.raised() {
+            return Some(Err(error));
+        }
+        Some(Ok(match self.half.resolution()? {
+            Resolution::Returned(value) => match value.decode() {
+                Ok(value) => Outcome::Returned(value),
+                Err(error) => return Some(Err(self.half.undecodable(error))),
+            },
+            Resolution::Cancelled(msg) => Outcome::Cancelled(error::context_cancelled(*msg)),
+            Resolution::Expired(msg) => match check_cancelled() {
+                Ok(()) => Outcome::Cancelled(error::context_cancelled(*msg)),
+                Err(cancelled) => return Some(Err(cancelled.into())),
+            },
+            Resolution::Unreachable(loss) => Outcome::Unreachable(self.half.peer_lost(&loss)),
+            _ => Outcome::Unanswered,
+        }))
     }
 
     /// Whether the endpoint was cancelled because this side asked through this context.
@@ -186,6 +239,43 @@ impl<D: Dialog, S> Context<D, S> {
         self.half.cancel_called()
     }
 
+    /// Whether this side's body or endpoint was cut short because the context was cancelled or
+    /// failed, and has ended with that.
+    pub fn cancelled_caught(&self) -> bool {
+        self.half.cancelled_caught()
+    }
+
+    /// The error that the other side sent, if it did: always the same error. It may be the answer to
+    /// this side's own request to cancel, which is raised nowhere.
+    pub fn remote_error(&self) -> Option<Error> {
+        self.half.remote_error()
+    }
+
+    /// The error with which this side's body or endpoint ended, if it did.
+    pub fn local_error(&self) -> Option<Error> {
+        self.half.local_error()
+    }
+
+    /// The error of this context, if there is one: the other side's before this side's.
+    pub fn maybe_error(&self) -> Option<Error> {
+        (self.half.remote_error())
+            .or_else(|| self.half.raised())
+            .or_else(|| self.half.local_error())
+    }
+
+    /// What is known of the context, in a word for people: `syncing-to-child`, `pre-started`,
+    /// `started`, `streaming`, `streaming-finished`, and when it has ended `result-returned`,
+    /// `self-cancelled` (by this side, through the context), `peer-cancelled`, `actor-cancelled`,
+    /// `timed-out`, `errored`, `peer-lost`, `unreachable` or `unanswered`.
+    pub fn state_name(&self) -> &'static str {
+        show::state_name(&self.half)
+    }
+
+    /// The endpoint, `namespace:function`.
+    pub fn endpoint(&self) -> &str {
+        self.half.path()
+    }
+
     /// The actor that asked first, as far as is known.
     pub fn canceller(&self) -> Option<Uid> {
         self.half.canceller()
@@ -202,8 +292,30 @@ impl<D: Dialog, S> Context<D, S> {
     }
 }
 
+impl<D: Dialog, S> Clone for Context<D, S> {
+    fn clone(&self) -> Self {
+        Self::new(self.half.clone())
+    }
+}
+
+/// A line for people: the endpoint, the side, the peer, what connects the two, the state, and how
+/// it ended.
+impl<D: Dialog, S> fmt::Display for Context<D, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show::line(&self.half, f)
+    }
+}
+
+/// The same and more, field by field.
 impl<D: Dialog, S> fmt::Debug for Context<D, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Context({:?})", self.half)
+        let [dialog, started, to_child, to_parent] = [
+            type_name::<D>(),
+            type_name::<D::Started>(),
+            type_name::<D::ToChild>(),
+            type_name::<D::ToParent>(),
+        ];
+        let signature = format!("{dialog} {{ {started}, down {to_child}, up {to_parent} }}");
+        show::fields(&self.half, &signature, f)
     }
 }

@@ -1,17 +1,46 @@
+use std::future::pending;
 use std::rc::Rc;
 
+use futures_lite::future::or;
 use serde::de::DeserializeOwned;
+use tractor_runtime::time::{self, Instant};
 use tractor_runtime::{
-    CancelCause, CancelKind, Cancelled, Error, Result, check_cancelled, checkpoint_if_cancelled,
-    nursery,
+    CancelCause, CancelKind, Cancelled, EffectiveDeadline, Error, Outcome, Result, check_cancelled,
+    checkpoint_if_cancelled, current_effective_deadline, nursery,
 };
 
-use super::{Caller, Context, Half};
+use super::half::whole_ms;
+use super::{Caller, Context, ContextOptions, Half};
 use crate::actor::{Connection, to_dialog};
 use crate::dialog::{BodyEnd, Cause, Exit, Kind, Resolution};
 use crate::endpoint::{Dialog, Path};
-use crate::error::MsgTypeError;
+use crate::error::{ContextMisuse, MsgTypeError};
+use crate::stream::{MsgStream, ReceiveStream};
 use crate::wire::{CauseKind, Cid, Payload, Start};
+
+/// How a body ended that did not fail.
+pub(crate) enum Ended<T> {
+    Completed(T),
+    /// Its dialog cut it short: with what it ended, and why.
+    Cut(Error, CancelCause),
+}
+
+impl<T> Ended<T> {
+    /// With the cancellation as the error that it is to whoever wants a value.
+    pub(crate) fn value(self) -> Result<T> {
+        match self {
+            Self::Completed(value) => Ok(value),
+            Self::Cut(error, _) => Err(error),
+        }
+    }
+
+    pub(crate) fn outcome(self) -> Outcome<T> {
+        match self {
+            Self::Completed(value) => Outcome::Completed(value),
+            Self::Cut(_, cause) => Outcome::Cancelled(cause),
+        }
+    }
+}
 
 /// Calls a plain function in another actor.
 pub(crate) async fn call<R: DeserializeOwned>(
@@ -20,17 +49,20 @@ pub(crate) async fn call<R: DeserializeOwned>(
     kwargs: Payload,
 ) -> Result<R> {
     checkpoint_if_cancelled().await?;
-    let block = Block::open(conn, Kind::Function, path, kwargs);
+    let block = Block::open(conn, Kind::Function, path, kwargs, &ContextOptions::new())?;
     let half = block.half();
-    let local = loop {
-        if half.exit().is_some() {
-            break None;
-        }
-        if let Err(cancelled) = half.changed().await {
-            half.outer_cancelled(cancelled.cause());
-            break Some(cancelled);
+    let answered = async {
+        loop {
+            if half.exit().is_some() {
+                return None;
+            }
+            if let Err(cancelled) = half.changed().await {
+                half.outer_cancelled(cancelled.cause());
+                return Some(cancelled);
+            }
         }
     };
+    let local = block.in_time(answered).await;
     match (half.exited().await, local) {
         (Exit::Body, Some(cancelled)) => Err(cancelled.into()),
         (Exit::Both, Some(cancelled)) => Err(both(cancelled.into(), half)),
@@ -48,51 +80,32 @@ pub(crate) async fn open<D: Dialog, R: DeserializeOwned, T>(
     conn: &Rc<Connection>,
     path: Path,
     kwargs: Payload,
+    options: ContextOptions,
     body: impl AsyncFnOnce(&Context<D, Caller<R>>, D::Started) -> Result<T>,
-) -> Result<T> {
+) -> Result<Ended<T>> {
     checkpoint_if_cancelled().await?;
-    let block = Block::open(conn, Kind::Context, path, kwargs);
+    let block = Block::open(conn, Kind::Context, path, kwargs, &options)?;
+    let ctx = Context::new(block.half().clone());
+    block.run(async |first| body(&ctx, first).await).await
+}
+
+/// Has another actor send items, and runs `body` beside it.
+pub(crate) async fn open_one_way<R, T>(
+    conn: &Rc<Connection>,
+    path: Path,
+    kwargs: Payload,
+    options: ContextOptions,
+    body: impl AsyncFnOnce(&ReceiveStream<R>) -> Result<T>,
+) -> Result<Ended<T>> {
+    checkpoint_if_cancelled().await?;
+    let block = Block::open(conn, Kind::OneWay, path, kwargs, &options)?;
     let half = block.half();
-    let first = match first_value::<D>(half).await {
-        Ok(first) => first,
-        Err(BeforeBody::Exited) => {
-            half.exited().await;
-            return Err(half.ended());
-        }
-        Err(BeforeBody::Cancelled(cancelled)) => {
-            half.outer_cancelled(cancelled.cause());
-            return match half.exited().await {
-                Exit::Both => Err(both(cancelled.into(), half)),
-                Exit::Remote if half.raised().is_some() => Err(half.ended()),
-                _ => Err(cancelled.into()),
-            };
-        }
-        Err(BeforeBody::Undecodable(error)) => {
-            half.body_ended(failed(&error, half));
-            half.exited().await;
-            return Err(error);
-        }
-    };
-    let ctx = Context::new(half.clone());
-    // A nursery for its scope: what the dialog cancels.
-    let result = nursery(async |scope| {
-        half.begin_body(scope.scope());
-        body(&ctx, first).await
-    })
-    .await;
-    half.body_ended(body_end(&result, half));
-    let outer = match result {
-        Ok(_) => result_awaited(half).await.err(),
-        Err(_) => None,
-    };
-    match (half.exited().await, result, outer) {
-        (Exit::Body, Ok(_), Some(cancelled)) => Err(cancelled.into()),
-        (Exit::Body | Exit::Caught, result, _) => result,
-        (Exit::Remote, ..) => Err(half.ended()),
-        (Exit::Both, Err(error), _) => Err(both(error, half)),
-        (Exit::Both, Ok(_), Some(cancelled)) => Err(both(cancelled.into(), half)),
-        (Exit::Both, Ok(_), None) => Err(half.ended()),
-    }
+    block
+        .run(async |(): ()| {
+            half.open_stream(None)?;
+            body(&MsgStream::new(half.clone())).await
+        })
+        .await
 }
 
 enum BeforeBody {
@@ -102,7 +115,7 @@ enum BeforeBody {
     Undecodable(Error),
 }
 
-async fn first_value<D: Dialog>(half: &Rc<Half>) -> std::result::Result<D::Started, BeforeBody> {
+async fn first_value<V: DeserializeOwned>(half: &Rc<Half>) -> std::result::Result<V, BeforeBody> {
     loop {
         if let Some(first) = half.take_first() {
             return first.decode().map_err(|error| {
@@ -163,20 +176,136 @@ fn both(local: Error, half: &Half) -> Error {
 /// cancelled.
 struct Block {
     half: Rc<Half>,
+    /// The deadline that the peer was told of.
+    deadline: Option<Instant>,
 }
 
 impl Block {
-    fn open(conn: &Rc<Connection>, kind: Kind, path: Path, kwargs: Payload) -> Self {
+    fn open(
+        conn: &Rc<Connection>,
+        kind: Kind,
+        path: Path,
+        kwargs: Payload,
+        options: &ContextOptions,
+    ) -> Result<Self> {
+        if conn.peer() == conn.own() {
+            return Err(ContextMisuse::WithOneself.into());
+        }
         let name = path.to_string();
         let own = conn.own().clone();
-        let start = Start::new(Cid::fresh(), path.ns, path.func, kwargs, own);
-        let half = Half::parent(conn, kind, name, start);
+        let mut start = Start::new(Cid::fresh(), path.ns, path.func, kwargs, own);
+        let mut deadline = None;
+        if conn.features().deadlines
+            && let EffectiveDeadline::At(at) = current_effective_deadline()
+        {
+            start.deadline_ms = Some(whole_ms(at.saturating_duration_since(time::now())));
+            deadline = Some(at);
+        }
+        let half = Half::parent(conn, kind, name, start, options.buffering());
+        half.set_cancel_bound(options.cancel_bound);
         half.open();
-        Self { half }
+        Ok(Self { half, deadline })
     }
 
     fn half(&self) -> &Rc<Half> {
         &self.half
+    }
+
+    /// Runs the body when the first value is there, and waits for both sides.
+    async fn run<V: DeserializeOwned, T>(
+        &self,
+        body: impl AsyncFnOnce(V) -> Result<T>,
+    ) -> Result<Ended<T>> {
+        self.in_time(self.run_body(body)).await
+    }
+
+    async fn run_body<V: DeserializeOwned, T>(
+        &self,
+        body: impl AsyncFnOnce(V) -> Result<T>,
+    ) -> Result<Ended<T>> {
+        let half = &self.half;
+        let first = match first_value::<V>(half).await {
+            Ok(first) => first,
+            Err(BeforeBody::Exited) => {
+                half.exited().await;
+                return Err(half.ended());
+            }
+            Err(BeforeBody::Cancelled(cancelled)) => {
+                half.outer_cancelled(cancelled.cause());
+                return match half.exited().await {
+                    Exit::Both => Err(both(cancelled.into(), half)),
+                    Exit::Remote if half.raised().is_some() => Err(half.ended()),
+                    _ => Err(cancelled.into()),
+                };
+            }
+            Err(BeforeBody::Undecodable(error)) => {
+                half.local_ended(&error);
+                half.body_ended(failed(&error, half));
+                half.exited().await;
+                return Err(error);
+            }
+        };
+        // A nursery for its scope: what the dialog cancels.
+        let result = nursery(async |scope| {
+            half.begin_body(scope.scope());
+            body(first).await
+        })
+        .await;
+        if let Err(error) = &result {
+            half.local_ended(error);
+        }
+        half.body_ended(body_end(&result, half));
+        let outer = match result {
+            Ok(_) => result_awaited(half).await.err(),
+            Err(_) => None,
+        };
+        match (half.exited().await, result, outer) {
+            (Exit::Body, Ok(_), Some(cancelled)) => Err(cancelled.into()),
+            (Exit::Body, Ok(value), None) => {
+                if let Some(Resolution::Expired(_)) = half.resolution() {
+                    // The endpoint had to end by a deadline of this side's, which is due here too.
+                    check_cancelled()?;
+                }
+                Ok(Ended::Completed(value))
+            }
+            (Exit::Caught, Err(error), _) => match half.scope_cause() {
+                Some(cause) => Ok(Ended::Cut(error, cause)),
+                None => Err(error),
+            },
+            (Exit::Body | Exit::Caught, result, _) => result.map(Ended::Completed),
+            (Exit::Remote, ..) => Err(half.ended()),
+            (Exit::Both, Err(error), _) => Err(both(error, half)),
+            (Exit::Both, Ok(_), Some(cancelled)) => Err(both(cancelled.into(), half)),
+            (Exit::Both, Ok(_), None) => Err(half.ended()),
+        }
+    }
+
+    /// Does `work`, and tells the peer meanwhile if there is more time for it than was said.
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> T {
+        match self.deadline {
+            Some(deadline) => or(work, self.keep_deadline(deadline)).await,
+            None => work.await,
+        }
+    }
+
+    /// Never ends. A deadline that was moved is found out when the former one is due, early
+    /// enough: what the peer was told it takes with some slack.
+    async fn keep_deadline<T>(&self, mut told: Instant) -> T {
+        while time::sleep_until(told).await.is_ok() {
+            match current_effective_deadline() {
+                EffectiveDeadline::At(later) if later > told => {
+                    told = later;
+                    let left = later.saturating_duration_since(time::now());
+                    self.half.deadline_moved(Some(left));
+                }
+                EffectiveDeadline::None => {
+                    self.half.deadline_moved(None);
+                    break;
+                }
+                _ => break,
+            }
+        }
+        pending().await
     }
 }
 

@@ -14,7 +14,7 @@ use super::*;
 use crate::Portal;
 use crate::actor::{Actor, Connection, Enabled, host};
 use crate::endpoint::Table;
-use crate::error::{ContextCancelled, ModuleNotExposed, RemoteActorError};
+use crate::error::{ContextCancelled, ModuleNotExposed, MsgTypeError, RemoteActorError};
 use crate::spawn::Watchdog;
 use crate::transport::{ByteStream, Link};
 use crate::wire::recordings::{Recorded, Seen, recordings};

@@ -1,10 +1,9 @@
 use crate::wire::{CauseKind, ErrorMsg, FuncType, Message, Payload, Uid};
 
 use super::parent::{overrun, violation_error};
-use super::stream::{Incoming, Stream};
+use super::stream::{Incoming, Stream, Streaming};
 use super::{
-    Cancel, Cause, Effect, Effects, LinkState, Loss, OpenRefused, SendRefused, SendVerdict, Setup,
-    Violation,
+    Cancel, Cause, Effect, Effects, LinkState, Loss, OpenRefused, SendRefused, Setup, Violation,
 };
 
 /// The half at the side that runs the endpoint.
@@ -154,65 +153,26 @@ impl Child {
         Ok(())
     }
 
-    /// Opens this side's end of the stream.
-    pub(crate) fn open_stream(&mut self) -> Result<(), OpenRefused> {
-        if self.cancel.is_asked() {
-            return Err(OpenRefused::Cancelled);
-        }
-        match self.state {
-            ChildState::Started => self.stream.open(),
-            ChildState::Received | ChildState::PreStarted => Err(OpenRefused::NotStarted),
-            _ => Err(OpenRefused::Ended),
-        }
-    }
-
-    /// Closes it: nothing more is sent or received.
-    pub(crate) fn close_stream(&mut self, out: &mut Effects) {
-        if !self.is_started {
-            return;
-        }
-        let tell = self.stream.close();
-        if tell && self.may_write() {
-            out.push(Effect::Send(Message::Stop {
-                cid: self.setup.cid.clone(),
-            }));
-        }
-        out.push(Effect::Discard);
-        if let Some(items) = self.stream.discard() {
-            self.grant(items, out);
-        }
-    }
-
-    /// Whether an item may be sent now.
-    #[inline]
-    pub(crate) fn may_send(&self) -> SendVerdict {
-        if self.state != ChildState::Started {
-            return SendVerdict::Refused(match self.state {
-                ChildState::Received | ChildState::PreStarted => SendRefused::NotOpen,
-                _ => SendRefused::Ended,
-            });
-        }
-        match (self.stream.may_send(), self.link) {
-            (SendVerdict::Go, LinkState::WriteDead) => SendVerdict::Wait,
-            (verdict, _) => verdict,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn item_sent(&mut self) {
-        self.stream.item_sent();
-    }
-
-    /// A delivered item was taken out of the queue.
-    #[inline]
-    pub(crate) fn item_taken(&mut self, out: &mut Effects) {
-        if let Some(items) = self.stream.item_taken() {
-            self.grant(items, out);
+    /// Says how long the endpoint cannot be cancelled, to a peer that waits for that.
+    pub(crate) fn shielded(&mut self, ms: u64, out: &mut Effects) {
+        let runs = matches!(self.state, ChildState::PreStarted | ChildState::Started);
+        if runs && self.setup.features.shields && self.may_write() {
+            let cid = self.setup.cid.clone();
+            out.push(Effect::Send(Message::Shielded { cid, ms }));
         }
     }
 
     pub(crate) fn state(&self) -> ChildState {
         self.state
+    }
+
+    /// What the parent sent instead of a request to cancel.
+    pub(crate) fn remote_error(&self) -> Option<&ErrorMsg> {
+        self.remote_error.as_deref()
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        self.is_started
     }
 
     pub(crate) fn cancel_called(&self) -> bool {
@@ -235,6 +195,11 @@ impl Child {
                 cid: self.setup.cid.clone(),
                 functype: kind,
             }));
+        }
+        if kind == FuncType::AsyncGen {
+            // The answer that it runs is all that goes before its items.
+            self.state = ChildState::Started;
+            self.is_started = true;
         }
         // It may have been cancelled before there was a scope for it.
         if let Some(cause) = self.cancel.cause() {
@@ -292,7 +257,11 @@ impl Child {
             }
         }
         match message {
+            Message::Yield { .. } if self.kind == Some(FuncType::AsyncGen) => {
+                self.violated("Yield", out);
+            }
             Message::Yield { pld, .. } => self.item(pld, out),
+            Message::Deadline { ms, .. } => out.push(Effect::Deadline { ms }),
             Message::Stop { .. } => {
                 if self.is_started && self.stream.peer_stopped() {
                     out.push(Effect::EndOfStream);
@@ -320,6 +289,7 @@ impl Child {
             | Message::Started { .. }
             | Message::Return { .. }
             | Message::CancelAck { .. }
+            | Message::Shielded { .. }
             | Message::Start(_)
             | Message::Aid(_)
             | Message::SpawnSpec(_) => self.violated(message.name(), out),
@@ -333,9 +303,13 @@ impl Child {
         }
         match self.stream.item_came() {
             Incoming::Deliver => out.push(Effect::DeliverItem(pld)),
+            Incoming::Replace => {
+                out.push(Effect::DropOldest);
+                out.push(Effect::DeliverItem(pld));
+            }
             Incoming::Drop => {}
             Incoming::Overrun { .. } => {
-                let error = overrun(&self.setup, self.stream.ever_opened());
+                let error = overrun(&self.setup, &self.stream);
                 let cause = Cause::new(CauseKind::Overrun, self.setup.peer.clone());
                 self.fail_now(error, cause, out);
             }
@@ -427,16 +401,16 @@ impl Child {
         }
         let mut error = ErrorMsg::new(self.setup.own.clone(), ErrorMsg::CONTEXT_CANCELLED, text);
         error.canceller = Some(cause.by.clone());
-        if self.setup.features.causes {
-            error.cause = Some(cause.info());
-        }
+        error.cause = Some(cause.info());
         Box::new(error)
     }
 
     fn send_terminal(&mut self, terminal: Result<Payload, Box<ErrorMsg>>, out: &mut Effects) {
         if self.may_write() {
             let cid = self.setup.cid.clone();
+            let terminal = terminal.map_err(|error| error.for_peer(&self.setup.features));
             out.push(Effect::Send(match terminal {
+                Ok(_) if self.kind == Some(FuncType::AsyncGen) => Message::Stop { cid },
                 Ok(pld) => Message::Return { cid, pld },
                 Err(error) => Message::Error(Box::new(error.for_dialog(cid))),
             }));
@@ -451,14 +425,53 @@ impl Child {
         self.state = state;
         out.push(Effect::Forget);
     }
+}
 
-    fn grant(&mut self, items: u32, out: &mut Effects) {
-        if self.may_write() {
-            out.push(Effect::Send(Message::Credit {
-                cid: self.setup.cid.clone(),
-                items,
-            }));
+impl Streaming for Child {
+    fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    fn link(&self) -> LinkState {
+        self.link
+    }
+
+    fn send_refused(&self) -> Option<SendRefused> {
+        match self.state {
+            ChildState::Started => None,
+            ChildState::Received | ChildState::PreStarted => Some(SendRefused::NotOpen),
+            ChildState::Finishing | ChildState::Done | ChildState::Tombstone => {
+                Some(SendRefused::Ended)
+            }
         }
+    }
+
+    fn may_open(&self) -> Result<(), OpenRefused> {
+        if self.cancel.is_asked() {
+            return Err(OpenRefused::Cancelled);
+        }
+        match self.state {
+            ChildState::Started => Ok(()),
+            ChildState::Received | ChildState::PreStarted => Err(OpenRefused::NotStarted),
+            _ => Err(OpenRefused::Ended),
+        }
+    }
+
+    fn has_stream(&self) -> bool {
+        self.is_started
+    }
+
+    /// The end of a function that sends items is the end of its stream.
+    fn says_stop(&self) -> bool {
+        self.kind == Some(FuncType::Context)
     }
 
     fn may_write(&self) -> bool {

@@ -22,12 +22,18 @@ pub(crate) enum Effect {
     DeliverStarted(Payload),
     /// Queue this item for whoever receives. Each that is taken out again is to be told with `item_taken`.
     DeliverItem(Payload),
+    /// Drop the first of the items that are queued.
+    DropOldest,
     /// Drop the items that are queued.
     Discard,
     /// No item will follow those that are queued.
     EndOfStream,
     /// Ask again for whoever waits to send.
     WakeSender,
+    /// The peer cannot be cancelled for so long, from now: its answer is waited for.
+    Shielded { ms: u64 },
+    /// So much time is left for the endpoint; then say that it is cancelled by its deadline.
+    Deadline { ms: u64 },
     /// What became of the dialog is known; see `resolution`. Wake whoever waits for that.
     Resolved,
     /// The block that opened the dialog may end, this way. Only from a parent.
@@ -188,6 +194,9 @@ pub(crate) enum Resolution {
     Returned(Payload),
     /// It was cancelled because this side asked through this dialog. Not an error.
     Cancelled(Box<ErrorMsg>),
+    /// It was cancelled when the time was over that this side gave it. Not an error: whoever set
+    /// that deadline is cancelled by it.
+    Expired(Box<ErrorMsg>),
     /// It failed, or was cancelled by somebody else.
     Failed(Box<ErrorMsg>),
     /// The connection was lost.

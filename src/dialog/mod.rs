@@ -25,12 +25,13 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use child::{Child, ChildEvent, EndpointEnd, StartedRefused};
+pub(crate) use child::{Child, ChildEvent, ChildState, EndpointEnd, StartedRefused};
 pub(crate) use effect::{
     Cancel, Cause, Effect, Effects, Exit, LinkState, Loss, Resolution, Setup, Violation,
 };
-pub(crate) use parent::{BodyEnd, Kind, Parent, ParentEvent};
-pub(crate) use stream::{OpenRefused, SendRefused, SendVerdict};
+pub(crate) use parent::{BodyEnd, Kind, Parent, ParentEvent, ParentState};
+pub use stream::Overruns;
+pub(crate) use stream::{Buffering, OpenRefused, SendRefused, SendVerdict, Streaming};
 
 /// How many items of a stream may wait at the receiver before its user takes one.
 pub(crate) const WINDOW: u32 = 64;

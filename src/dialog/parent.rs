@@ -1,9 +1,9 @@
 use crate::wire::{CauseKind, ErrorMsg, FuncType, Message, Payload, Uid};
 
-use super::stream::{Incoming, Stream};
+use super::stream::{Incoming, Stream, Streaming};
 use super::{
-    Cancel, Cause, Effect, Effects, Exit, LinkState, Loss, OpenRefused, Resolution, SendRefused,
-    SendVerdict, Setup, Violation,
+    Buffering, Cancel, Cause, Effect, Effects, Exit, LinkState, Loss, OpenRefused, Resolution,
+    SendRefused, Setup, Violation,
 };
 
 /// The half at the side that opened the dialog.
@@ -23,6 +23,10 @@ pub(crate) struct Parent {
     is_asked_elsewhere: bool,
     link: LinkState,
     stream: Stream,
+    /// How this side receives, if it was said when the dialog was opened.
+    buffering: Option<Buffering>,
+    /// The peer was told by when it has to be done.
+    has_deadline: bool,
     resolution: Option<Resolution>,
     /// Nothing more can come for this dialog.
     is_peer_done: bool,
@@ -35,6 +39,8 @@ pub(crate) enum Kind {
     /// A plain function: no first value, no stream, no body.
     Function,
     Context,
+    /// A function that sends items, one way: no first value but the answer that it runs.
+    OneWay,
 }
 
 /// Where a parent stands.
@@ -127,6 +133,8 @@ impl Parent {
     pub(crate) fn new(setup: Setup, kind: Kind) -> Self {
         Self {
             stream: Stream::new(&setup.features),
+            buffering: None,
+            has_deadline: false,
             setup,
             kind,
             state: ParentState::Opening,
@@ -162,58 +170,22 @@ impl Parent {
         }
     }
 
-    /// Opens this side's end of the stream.
-    pub(crate) fn open_stream(&mut self) -> Result<(), OpenRefused> {
-        if self.cancel.is_asked() {
-            return Err(OpenRefused::Cancelled);
-        }
-        match self.state {
-            ParentState::Running => self.stream.open(),
-            ParentState::Opening | ParentState::Acked => Err(OpenRefused::NotStarted),
-            // What the peer sent before it ended may still be received.
-            ParentState::Done if self.has_returned() && self.body == Body::Running => {
-                self.stream.open()
-            }
-            _ => Err(OpenRefused::Ended),
-        }
+    /// How this side is to receive from the beginning.
+    pub(crate) fn set_buffering(&mut self, buffering: Buffering) {
+        self.buffering = Some(buffering);
     }
 
-    /// Closes it: nothing more is sent or received.
-    pub(crate) fn close_stream(&mut self, out: &mut Effects) {
-        if !self.is_started {
-            return;
-        }
-        let tell = self.stream.close();
-        if tell && self.may_write() {
-            out.push(Effect::Send(Message::Stop {
-                cid: self.setup.cid.clone(),
-            }));
-        }
-        self.discard(out);
+    /// The peer is told by when it has to be done, and will cancel its half then.
+    pub(crate) fn set_deadline(&mut self) {
+        self.has_deadline = true;
     }
 
-    /// Whether an item may be sent now.
-    #[inline]
-    pub(crate) fn may_send(&self) -> SendVerdict {
-        if self.resolution.is_some() {
-            return SendVerdict::Refused(SendRefused::Ended);
-        }
-        match (self.stream.may_send(), self.link) {
-            (SendVerdict::Go, LinkState::WriteDead) => SendVerdict::Wait,
-            (verdict, _) => verdict,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn item_sent(&mut self) {
-        self.stream.item_sent();
-    }
-
-    /// A delivered item was taken out of the queue.
-    #[inline]
-    pub(crate) fn item_taken(&mut self, out: &mut Effects) {
-        if let Some(items) = self.stream.item_taken() {
-            self.grant(items, out);
+    /// Another deadline applies than the peer was told: so many milliseconds are left.
+    pub(crate) fn deadline_moved(&mut self, ms: u64, out: &mut Effects) {
+        if self.is_sent && self.setup.features.deadlines && self.may_write() {
+            self.has_deadline = true;
+            let cid = self.setup.cid.clone();
+            out.push(Effect::Send(Message::Deadline { cid, ms }));
         }
     }
 
@@ -228,11 +200,16 @@ impl Parent {
         self.state
     }
 
+    #[cfg(test)]
+    pub(super) fn is_sent(&self) -> bool {
+        self.is_sent
+    }
+
     pub(crate) fn cancel_called(&self) -> bool {
         self.cancel.is_asked()
     }
 
-    /// The peer was cancelled because this side asked.
+    /// The peer was cancelled because this side asked through this dialog.
     pub(crate) fn cancel_acked(&self) -> bool {
         matches!(self.resolution, Some(Resolution::Cancelled(_)))
     }
@@ -240,11 +217,11 @@ impl Parent {
     /// Who cancelled the dialog, as far as is known.
     pub(crate) fn canceller(&self) -> Option<&Uid> {
         match &self.resolution {
-            Some(Resolution::Cancelled(error) | Resolution::Failed(error))
-                if error.is_cancellation() =>
-            {
-                error.canceller.as_ref()
-            }
+            Some(
+                Resolution::Cancelled(error)
+                | Resolution::Expired(error)
+                | Resolution::Failed(error),
+            ) if error.is_cancellation() => error.canceller.as_ref(),
             _ => self.cancel.cause().map(|cause| &cause.by),
         }
     }
@@ -312,6 +289,11 @@ impl Parent {
             return;
         }
         let cause = match &end {
+            // Whoever leaves a stream of one way has had enough of it.
+            BodyEnd::Returned if self.kind == Kind::OneWay => Some(
+                Cause::new(CauseKind::Requested, self.setup.own.clone())
+                    .because("nobody receives any more"),
+            ),
             BodyEnd::Returned => None,
             BodyEnd::Failed { cause, .. } | BodyEnd::Cancelled { cause, .. } => Some(cause.clone()),
         };
@@ -383,6 +365,9 @@ impl Parent {
             Message::Started { pld, .. } => self.started(pld, out),
             Message::Yield { pld, .. } => self.item(pld, out),
             Message::Stop { .. } => self.stopped(out),
+            Message::Shielded { ms, .. } if self.state != ParentState::Opening => {
+                out.push(Effect::Shielded { ms });
+            }
             Message::Credit { items, .. } => {
                 // Control overtakes data: the first value may still be on its way.
                 let is_due = self.is_started || self.state == ParentState::Acked;
@@ -395,13 +380,18 @@ impl Parent {
             Message::Return { pld, .. } => self.returned(pld, out),
             Message::Error(error) => {
                 self.is_peer_done = true;
-                let resolution = match self.is_answer(&error) {
-                    true => Resolution::Cancelled(error),
-                    false => Resolution::Failed(error),
+                let resolution = if self.is_answer(&error) {
+                    Resolution::Cancelled(error)
+                } else if self.is_expiry(&error) {
+                    Resolution::Expired(error)
+                } else {
+                    Resolution::Failed(error)
                 };
                 self.resolve(resolution, out);
             }
             Message::CancelAck { .. }
+            | Message::Deadline { .. }
+            | Message::Shielded { .. }
             | Message::Start(_)
             | Message::Aid(_)
             | Message::SpawnSpec(_) => self.violated(message.name(), out),
@@ -414,7 +404,12 @@ impl Parent {
             message: message.name(),
             state: self.state.name(),
         });
-        if matches!(message, Message::Return { .. } | Message::Error(_)) && !self.is_peer_done {
+        let is_terminal = match message {
+            Message::Return { .. } | Message::Error(_) => true,
+            Message::Stop { .. } => self.kind == Kind::OneWay,
+            _ => false,
+        };
+        if is_terminal && !self.is_peer_done {
             self.is_peer_done = true;
             if self.state == ParentState::Tombstone {
                 self.state = ParentState::Done;
@@ -430,6 +425,11 @@ impl Parent {
         match (self.kind, functype) {
             (Kind::Context, FuncType::Context) => self.state = ParentState::Acked,
             (Kind::Function, FuncType::AsyncFunc) => self.state = ParentState::Draining,
+            // There is no first value but this.
+            (Kind::OneWay, FuncType::AsyncGen) => {
+                self.state = ParentState::Acked;
+                self.started(Payload::nil(), out);
+            }
             _ => {
                 let cause = Cause::new(CauseKind::Requested, self.setup.own.clone())
                     .because("it is another kind of endpoint");
@@ -457,6 +457,9 @@ impl Parent {
         }
         self.state = ParentState::Running;
         self.body = Body::Running;
+        if let Some(buffering) = self.buffering {
+            self.buffer(buffering, out);
+        }
         out.push(Effect::DeliverStarted(pld));
     }
 
@@ -467,10 +470,14 @@ impl Parent {
         }
         match self.stream.item_came() {
             Incoming::Deliver => out.push(Effect::DeliverItem(pld)),
+            Incoming::Replace => {
+                out.push(Effect::DropOldest);
+                out.push(Effect::DeliverItem(pld));
+            }
             Incoming::Drop | Incoming::Overrun { first: false } => {}
             Incoming::Overrun { first: true } => {
                 if self.may_write() {
-                    let error = overrun(&self.setup, self.stream.ever_opened());
+                    let error = overrun(&self.setup, &self.stream);
                     out.push(Effect::Send(Message::Error(Box::new(error))));
                 }
             }
@@ -479,6 +486,10 @@ impl Parent {
     }
 
     fn stopped(&mut self, out: &mut Effects) {
+        if self.kind == Kind::OneWay && self.is_started {
+            self.is_peer_done = true;
+            return self.resolve(Resolution::Returned(Payload::nil()), out);
+        }
         if self.is_started && self.stream.peer_stopped() {
             out.push(Effect::EndOfStream);
             out.push(Effect::WakeSender);
@@ -494,6 +505,7 @@ impl Parent {
         let allowed = match self.kind {
             Kind::Context => self.is_started,
             Kind::Function => self.state == ParentState::Draining,
+            Kind::OneWay => false,
         };
         if !allowed {
             return self.violated("Return", out);
@@ -504,8 +516,18 @@ impl Parent {
 
     /// Whether an error only says that the peer did as it was asked by this side, through this dialog.
     fn is_answer(&self, error: &ErrorMsg) -> bool {
-        self.cancel.is_asked()
-            && error.is_cancellation()
+        self.cancel.is_asked() && self.is_by_this_side(error)
+    }
+
+    /// Whether an error only says that the time is over which this side gave the peer.
+    fn is_expiry(&self, error: &ErrorMsg) -> bool {
+        let cause = error.cause.as_ref();
+        let is_deadline = cause.is_some_and(|cause| cause.kind == CauseKind::Deadline);
+        self.has_deadline && is_deadline && self.is_by_this_side(error)
+    }
+
+    fn is_by_this_side(&self, error: &ErrorMsg) -> bool {
+        error.is_cancellation()
             && error.src_uid == self.setup.peer
             && error.canceller.as_ref() == Some(&self.setup.own)
     }
@@ -563,7 +585,8 @@ impl Parent {
             Cause::new(CauseKind::PeerLost, self.setup.peer.clone()).because(&*loss.reason)
         };
         match resolution {
-            Resolution::Returned(_) | Resolution::Withdrawn => None,
+            // A deadline cancels the body itself, in the scope that has it.
+            Resolution::Returned(_) | Resolution::Withdrawn | Resolution::Expired(_) => None,
             Resolution::Failed(error) => Some(Cause::of_error(error)),
             Resolution::PeerLost(loss) | Resolution::Unreachable(loss) => Some(lost(loss)),
             Resolution::Cancelled(_) | Resolution::Unanswered => self
@@ -621,24 +644,54 @@ impl Parent {
         }
     }
 
-    fn discard(&mut self, out: &mut Effects) {
-        out.push(Effect::Discard);
-        if let Some(items) = self.stream.discard() {
-            self.grant(items, out);
-        }
-    }
-
-    fn grant(&mut self, items: u32, out: &mut Effects) {
-        if self.may_write() {
-            out.push(Effect::Send(Message::Credit {
-                cid: self.setup.cid.clone(),
-                items,
-            }));
-        }
-    }
-
     fn has_returned(&self) -> bool {
         matches!(self.resolution, Some(Resolution::Returned(_)))
+    }
+}
+
+impl Streaming for Parent {
+    fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    fn link(&self) -> LinkState {
+        self.link
+    }
+
+    fn send_refused(&self) -> Option<SendRefused> {
+        if self.kind == Kind::OneWay {
+            return Some(SendRefused::NotOpen);
+        }
+        self.resolution.is_some().then_some(SendRefused::Ended)
+    }
+
+    fn may_open(&self) -> Result<(), OpenRefused> {
+        if self.cancel.is_asked() {
+            return Err(OpenRefused::Cancelled);
+        }
+        match self.state {
+            ParentState::Running => Ok(()),
+            ParentState::Opening | ParentState::Acked => Err(OpenRefused::NotStarted),
+            // What the peer sent before it ended may still be received.
+            ParentState::Done if self.has_returned() && self.body == Body::Running => Ok(()),
+            _ => Err(OpenRefused::Ended),
+        }
+    }
+
+    fn has_stream(&self) -> bool {
+        self.is_started
+    }
+
+    fn says_stop(&self) -> bool {
+        self.kind == Kind::Context
     }
 
     fn may_write(&self) -> bool {
@@ -647,13 +700,10 @@ impl Parent {
 }
 
 /// What a peer is told that sends faster than this side receives.
-pub(super) fn overrun(setup: &Setup, ever_opened: bool) -> ErrorMsg {
-    let mut text = format!(
-        "{} items wait at {} and none was taken",
-        super::WINDOW,
-        setup.own
-    );
-    if !ever_opened {
+pub(super) fn overrun(setup: &Setup, stream: &Stream) -> ErrorMsg {
+    let limit = stream.limit();
+    let mut text = format!("{limit} items wait at {} and none was taken", setup.own);
+    if !stream.ever_opened() {
         text += &format!("\n*** No stream open on `{}` side! ***", setup.own.name());
     }
     let mut error = ErrorMsg::new(setup.own.clone(), ErrorMsg::STREAM_OVERRUN, text)

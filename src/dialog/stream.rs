@@ -1,6 +1,6 @@
-use crate::wire::Features;
+use crate::wire::{Features, Message};
 
-use super::WINDOW;
+use super::{Effect, Effects, LinkState, Setup, WINDOW};
 
 /// A grant of credit that never ends: the receiver throws away what comes.
 pub(super) const UNLIMITED: u32 = u32::MAX;
@@ -50,10 +50,45 @@ pub(crate) enum SendRefused {
     Ended,
 }
 
+/// What becomes of the items of a stream that come faster than they are received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overruns {
+    /// The sender waits, once the buffer is full. A peer that cannot be made to wait, one of another
+    /// implementation, is told of an overrun instead, as with [`Error`](Self::Error).
+    #[default]
+    Wait,
+    /// The sender is told, and its side of the context fails.
+    Error,
+    /// So many more are kept than the buffer holds. Beyond that it is an error.
+    Keep(u32),
+    /// The oldest that was not received yet is thrown away, and counted.
+    DropOldest,
+}
+
+/// How this side receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Buffering {
+    /// How many items may wait, at least one.
+    pub(crate) buffer: u32,
+    pub(crate) overruns: Overruns,
+}
+
+impl Default for Buffering {
+    fn default() -> Self {
+        Self {
+            buffer: WINDOW,
+            overruns: Overruns::default(),
+        }
+    }
+}
+
 /// What to do with an item that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     Deliver,
+    /// Deliver it, and drop the oldest that waits.
+    Replace,
     Drop,
     /// There is no room. To be reported the first time only.
     Overrun {
@@ -65,11 +100,17 @@ pub(super) enum Incoming {
 
 /// Both directions of a dialog's stream, and the credit for each.
 #[derive(Clone, Debug)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     outgoing: Way,
     incoming: Way,
     /// Items this side may still send; `None` if the peer does not say.
     credit: Option<u64>,
+    buffering: Buffering,
+    /// Items beyond the first window that the peer may send, or [`UNLIMITED`].
+    extended: u32,
+    /// Items that are not to be granted again when they are taken: the buffer is smaller than the
+    /// window that every peer begins with.
+    withheld: u32,
     /// Items that were delivered and not taken.
     queued: u32,
     /// Items that were taken and not yet granted again.
@@ -78,6 +119,8 @@ pub(super) struct Stream {
     discarding: bool,
     /// An overrun was reported, and no room has been made since.
     overrun: bool,
+    /// Items that were thrown away for newer ones.
+    dropped: u64,
 }
 
 impl Stream {
@@ -86,10 +129,14 @@ impl Stream {
             outgoing: Way::Closed,
             incoming: Way::Closed,
             credit: features.credit.map(u64::from),
+            buffering: Buffering::default(),
+            extended: 0,
+            withheld: 0,
             queued: 0,
             taken: 0,
             discarding: false,
             overrun: false,
+            dropped: 0,
         }
     }
 
@@ -105,7 +152,7 @@ impl Stream {
     }
 
     /// Ends this side's use of the stream. Says whether the peer must hear of it.
-    pub(super) fn close(&mut self) -> bool {
+    fn close(&mut self) -> bool {
         if self.outgoing != Way::Open {
             return false;
         }
@@ -115,7 +162,7 @@ impl Stream {
     }
 
     #[inline]
-    pub(super) fn may_send(&self) -> SendVerdict {
+    fn may_send(&self) -> SendVerdict {
         if self.outgoing != Way::Open {
             return SendVerdict::Refused(SendRefused::NotOpen);
         }
@@ -129,7 +176,7 @@ impl Stream {
     }
 
     #[inline]
-    pub(super) fn item_sent(&mut self) {
+    fn item_sent(&mut self) {
         if let Some(credit) = &mut self.credit
             && *credit != u64::MAX
         {
@@ -139,42 +186,89 @@ impl Stream {
 
     #[inline]
     pub(super) fn item_came(&mut self) -> Incoming {
-        if self.incoming == Way::Stopped {
-            return Incoming::Violation;
-        }
+        // What crosses this side's own `Stop`, or comes while nobody receives, is no offence.
         if self.discarding {
             return Incoming::Drop;
         }
-        if self.queued >= WINDOW {
-            let first = !std::mem::replace(&mut self.overrun, true);
-            return Incoming::Overrun { first };
+        if self.incoming == Way::Stopped {
+            return Incoming::Violation;
         }
-        self.queued += 1;
-        Incoming::Deliver
+        if self.queued < self.limit() {
+            self.queued += 1;
+            return Incoming::Deliver;
+        }
+        if self.buffering.overruns == Overruns::DropOldest {
+            self.dropped += 1;
+            return Incoming::Replace;
+        }
+        let first = !std::mem::replace(&mut self.overrun, true);
+        Incoming::Overrun { first }
+    }
+
+    /// How many items may wait here.
+    #[inline]
+    pub(super) fn limit(&self) -> u32 {
+        let Buffering { buffer, overruns } = self.buffering;
+        match overruns {
+            // The peer may have sent its first window before it knew.
+            Overruns::Wait if self.credit.is_some() => buffer.max(WINDOW),
+            Overruns::Wait | Overruns::Error | Overruns::DropOldest => buffer,
+            Overruns::Keep(more) => buffer.saturating_add(more),
+        }
     }
 
     /// An item was taken out of the queue. Says how much credit to grant, if any.
     #[inline]
-    pub(super) fn item_taken(&mut self) -> Option<u32> {
+    fn item_taken(&mut self) -> Option<u32> {
         // After `discard` the count is no longer of interest.
         self.queued = self.queued.saturating_sub(1);
         self.overrun = false;
-        if self.credit.is_none() || self.discarding || self.incoming == Way::Stopped {
+        let has_enough = self.discarding || self.extended == UNLIMITED;
+        if self.credit.is_none() || has_enough || self.incoming == Way::Stopped {
+            return None;
+        }
+        if self.withheld > 0 {
+            self.withheld -= 1;
             return None;
         }
         self.taken += 1;
         // Often enough that a sender need not stop, and not for each item.
-        (self.taken >= WINDOW / 2).then(|| std::mem::take(&mut self.taken))
+        let enough = self.taken >= (self.buffering.buffer / 2).max(1);
+        enough.then(|| std::mem::take(&mut self.taken))
+    }
+
+    /// This side will receive in this way. Says how much credit to grant, if any.
+    fn buffer(&mut self, buffering: Buffering) -> Option<u32> {
+        self.buffering = buffering;
+        self.buffering.buffer = buffering.buffer.max(1);
+        if self.credit.is_none() || self.extended == UNLIMITED || self.discarding {
+            return None;
+        }
+        let wanted = match buffering.overruns {
+            Overruns::Wait => {
+                self.withheld = WINDOW.saturating_sub(self.buffering.buffer);
+                self.buffering.buffer.saturating_sub(WINDOW)
+            }
+            Overruns::Error | Overruns::Keep(_) | Overruns::DropOldest => UNLIMITED,
+        };
+        let more = match wanted {
+            UNLIMITED => UNLIMITED,
+            _ => wanted.saturating_sub(self.extended),
+        };
+        self.extended = self.extended.max(wanted);
+        (more > 0).then_some(more)
     }
 
     /// Nobody will receive any more. Says how much credit to grant, if any, so that a peer
     /// that waits to send comes free.
-    pub(super) fn discard(&mut self) -> Option<u32> {
+    fn discard(&mut self) -> Option<u32> {
         if std::mem::replace(&mut self.discarding, true) {
             return None;
         }
         self.queued = 0;
-        (self.credit.is_some() && self.incoming != Way::Stopped).then_some(UNLIMITED)
+        let is_wanted = self.credit.is_some() && self.incoming != Way::Stopped;
+        let is_new = std::mem::replace(&mut self.extended, UNLIMITED) != UNLIMITED;
+        (is_wanted && is_new).then_some(UNLIMITED)
     }
 
     /// The peer says that no more will come. Says whether that is news.
@@ -194,7 +288,126 @@ impl Stream {
         true
     }
 
-    pub(super) fn ever_opened(&self) -> bool {
+    /// Whether this side has opened its end, at some time.
+    pub(crate) fn ever_opened(&self) -> bool {
         self.outgoing != Way::Closed
+    }
+
+    /// Whether this side has its end open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.outgoing == Way::Open
+    }
+}
+
+/// A half, as far as its stream goes.
+pub(crate) trait Streaming {
+    fn stream(&self) -> &Stream;
+
+    fn stream_mut(&mut self) -> &mut Stream;
+
+    fn setup(&self) -> &Setup;
+
+    fn link(&self) -> LinkState;
+
+    /// Why no item may be sent, whatever the stream says.
+    fn send_refused(&self) -> Option<SendRefused>;
+
+    /// Whether the state allows the stream to be opened.
+    fn may_open(&self) -> Result<(), OpenRefused>;
+
+    /// Whether there is a stream to close.
+    fn has_stream(&self) -> bool;
+
+    /// Whether the peer of this half is told that its stream was closed.
+    fn says_stop(&self) -> bool;
+
+    /// Whether a message of this dialog may still be sent.
+    fn may_write(&self) -> bool;
+
+    /// Opens this side's end of the stream, to receive in this way if one is given.
+    fn open_stream(
+        &mut self,
+        buffering: Option<Buffering>,
+        out: &mut Effects,
+    ) -> Result<(), OpenRefused> {
+        self.may_open()?;
+        self.stream_mut().open()?;
+        if let Some(buffering) = buffering {
+            self.buffer(buffering, out);
+        }
+        Ok(())
+    }
+
+    /// Closes it: nothing more is sent or received.
+    fn close_stream(&mut self, out: &mut Effects) {
+        if !self.has_stream() {
+            return;
+        }
+        let tell = self.stream_mut().close() && self.says_stop();
+        if tell && self.may_write() {
+            out.push(Effect::Send(Message::Stop {
+                cid: self.setup().cid.clone(),
+            }));
+        }
+        self.discard(out);
+    }
+
+    /// Whether an item may be sent now.
+    #[inline]
+    fn may_send(&self) -> SendVerdict {
+        if let Some(refused) = self.send_refused() {
+            return SendVerdict::Refused(refused);
+        }
+        match (self.stream().may_send(), self.link()) {
+            // Whether the peer is gone the other direction will say.
+            (SendVerdict::Go, LinkState::WriteDead) => SendVerdict::Wait,
+            (verdict, _) => verdict,
+        }
+    }
+
+    #[inline]
+    fn item_sent(&mut self) {
+        self.stream_mut().item_sent();
+    }
+
+    /// A delivered item was taken out of the queue.
+    #[inline]
+    fn item_taken(&mut self, out: &mut Effects) {
+        if let Some(items) = self.stream_mut().item_taken() {
+            self.grant(items, out);
+        }
+    }
+
+    /// How many items were thrown away for newer ones.
+    fn items_dropped(&self) -> u64 {
+        self.stream().dropped
+    }
+
+    /// How many items may wait to be received before the sender has to wait.
+    fn items_buffer(&self) -> u32 {
+        self.stream().buffering.buffer
+    }
+
+    fn buffer(&mut self, buffering: Buffering, out: &mut Effects) {
+        if let Some(items) = self.stream_mut().buffer(buffering) {
+            self.grant(items, out);
+        }
+    }
+
+    /// Nobody receives any more.
+    fn discard(&mut self, out: &mut Effects) {
+        out.push(Effect::Discard);
+        if let Some(items) = self.stream_mut().discard() {
+            self.grant(items, out);
+        }
+    }
+
+    fn grant(&self, items: u32, out: &mut Effects) {
+        if self.may_write() {
+            out.push(Effect::Send(Message::Credit {
+                cid: self.setup().cid.clone(),
+                items,
+            }));
+        }
     }
 }

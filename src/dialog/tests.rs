@@ -1,15 +1,22 @@
 //! The tables of the documentation against the code, the crossings that deserve a name, and both
 //! halves against each other.
 
+mod against_anything;
 mod against_each_other;
 mod crossings;
 mod tables;
 
-use super::child::ChildState;
-use super::parent::ParentState;
 use super::stream::UNLIMITED;
 use super::*;
 use crate::wire::{CauseKind, Cid, ErrorMsg, Features, FuncType, Message, Payload, Uid};
+
+/// How many cases a property is tried with.
+fn cases() -> u32 {
+    let cases = std::env::var("TRACTOR_CASES").ok();
+    cases.map_or(10_000, |cases| {
+        cases.parse().expect("TRACTOR_CASES is a number")
+    })
+}
 
 fn parent_uid() -> Uid {
     Uid::new("parent", "11111111-0000-4000-8000-000000000000")
@@ -127,6 +134,28 @@ fn credit() -> Message {
         cid: cid(),
         items: 1,
     }
+}
+
+fn deadline() -> Message {
+    Message::Deadline {
+        cid: cid(),
+        ms: 1_000,
+    }
+}
+
+fn shielded() -> Message {
+    Message::Shielded {
+        cid: cid(),
+        ms: 1_000,
+    }
+}
+
+/// What a child sends that was cancelled because the time was over which its parent gave it.
+fn expiry() -> Message {
+    let mut error = ErrorMsg::new(child_uid(), ErrorMsg::CONTEXT_CANCELLED, "");
+    error.canceller = Some(parent_uid());
+    error.cause = Some(Cause::new(CauseKind::Deadline, parent_uid()).info());
+    Message::Error(Box::new(error.for_dialog(cid())))
 }
 
 fn returned() -> Message {

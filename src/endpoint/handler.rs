@@ -12,11 +12,12 @@ use super::Dialog;
 use crate::Result;
 use crate::actor::Connection;
 use crate::context::{Context, Half};
+use crate::stream::{MsgStream, SendStream};
 use crate::wire::{EncodeError, FuncType, Payload, PayloadError};
 
 /// A function that can be an endpoint: see [`endpoint!`](crate::endpoint).
 ///
-/// It is implemented for every function of one of the two shapes, told apart by `Kind`, which
+/// It is implemented for every function of one of the three shapes, told apart by `Kind`, which
 /// is always inferred.
 pub trait Endpoint<Kind>: Copy + 'static {
     #[doc(hidden)]
@@ -30,6 +31,10 @@ pub struct PlainKind<A, R>(PhantomData<(A, R)>);
 /// Marks the contexts, `async fn(&mut Context<D>, A) -> Result<R>`.
 #[derive(Debug)]
 pub struct ContextKind<D, A, R>(PhantomData<(D, A, R)>);
+
+/// Marks those that send items one way, `async fn(&mut SendStream<T>, A) -> Result<()>`.
+#[derive(Debug)]
+pub struct OneWayKind<T, A>(PhantomData<(T, A)>);
 
 impl<F, A, R> Endpoint<PlainKind<A, R>> for F
 where
@@ -62,6 +67,27 @@ where
                 let args = decode_args::<A>(&call.kwargs)?;
                 let mut ctx = Context::new(call.half);
                 Ok(Box::pin(async move { encode(self(&mut ctx, args).await?) }))
+            }),
+        }
+    }
+}
+
+impl<F, T, A> Endpoint<OneWayKind<T, A>> for F
+where
+    F: AsyncFn(&mut SendStream<T>, A) -> Result<()> + Copy + 'static,
+    T: Serialize + 'static,
+    A: DeserializeOwned + 'static,
+{
+    fn handler(self) -> Handler {
+        Handler {
+            functype: FuncType::AsyncGen,
+            call: Box::new(move |call| {
+                let args = decode_args::<A>(&call.kwargs)?;
+                Ok(Box::pin(async move {
+                    call.half.open_stream(None)?;
+                    self(&mut MsgStream::new(call.half), args).await?;
+                    Ok(Payload::nil())
+                }))
             }),
         }
     }

@@ -6,7 +6,7 @@ mod table;
 
 pub use dialog::Dialog;
 pub(crate) use handler::{Call, Handler, Running, encode_args, path_of};
-pub use handler::{ContextKind, Endpoint, PlainKind};
+pub use handler::{ContextKind, Endpoint, OneWayKind, PlainKind};
 pub use table::BootError;
 pub(crate) use table::{Path, Table};
 
@@ -36,7 +36,8 @@ pub(crate) use table::{Path, Table};
 /// ```
 ///
 /// The function is plain: `async fn f(args: A) -> Result<R>`, or, with a [`Dialog`] of its own,
-/// `async fn f(ctx: &mut Context<D>, args: A) -> Result<R>`. It stands at module level, takes one
+/// `async fn f(ctx: &mut Context<D>, args: A) -> Result<R>`, or it sends items one way:
+/// `async fn f(stream: &mut SendStream<T>, args: A) -> Result<()>`. It stands at module level, takes one
 /// value and returns one; both are serde types.
 ///
 /// Its name on the wire is its path in the program, `my_app::feeds::quotes`, unless `as

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tractor_runtime::{CancelCause, CancelKind, move_on_after, shield};
+use tractor_runtime::{CancelCause, CancelKind, Outcome as Ended, move_on_after, shield};
 
 use crate::actor::Connection;
-use crate::context::{Caller, Context, call, open};
+use crate::context::{Caller, Context, ContextOptions, call, open, open_one_way};
 use crate::endpoint::{Dialog, Path, encode_args};
 use crate::error::{InvalidPath, MsgTypeError, Result};
+use crate::stream::{ReceiveStream, SendStream};
 use crate::wire::{Payload, Start, Uid};
 
 pub use connect::connect;
@@ -112,7 +113,35 @@ impl Portal {
     {
         let path = self.path_of(&endpoint);
         let kwargs = arguments(&path, &args)?;
-        open(&self.conn, path, kwargs, body).await
+        let options = ContextOptions::new();
+        open(&self.conn, path, kwargs, options, body).await?.value()
+    }
+
+    /// Opens a context with these options, and tells apart how its body ended: see
+    /// [`open_context`](Self::open_context). A body that was cut short because another task
+    /// [cancelled](Context::cancel) the context is no error here, but
+    /// [`Cancelled`](tractor_runtime::Outcome::Cancelled).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_context`](Self::open_context), but that one.
+    pub async fn open_context_with<F, D, A, R, T>(
+        &self,
+        options: ContextOptions,
+        endpoint: F,
+        args: A,
+        body: impl AsyncFnOnce(&Context<D, Caller<R>>, D::Started) -> Result<T>,
+    ) -> Result<Ended<T>>
+    where
+        F: AsyncFn(&mut Context<D>, A) -> Result<R> + Copy + 'static,
+        D: Dialog,
+        A: Serialize,
+        R: DeserializeOwned,
+    {
+        let path = self.path_of(&endpoint);
+        let kwargs = arguments(&path, &args)?;
+        let ended = open(&self.conn, path, kwargs, options, body).await?;
+        Ok(ended.outcome())
     }
 
     /// Opens a context with an endpoint by its name, `namespace:function`: see
@@ -134,7 +163,83 @@ impl Portal {
     {
         let path = named(name)?;
         let kwargs = arguments(&path, &args)?;
-        open(&self.conn, path, kwargs, body).await
+        let options = ContextOptions::new();
+        open(&self.conn, path, kwargs, options, body).await?.value()
+    }
+
+    /// Opens a context with an endpoint by its name, with these options: see
+    /// [`open_context_with`](Self::open_context_with).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPath`] for another name, and those of
+    /// [`open_context_with`](Self::open_context_with).
+    pub async fn open_context_named_with<D, A, R, T>(
+        &self,
+        options: ContextOptions,
+        name: &str,
+        args: A,
+        body: impl AsyncFnOnce(&Context<D, Caller<R>>, D::Started) -> Result<T>,
+    ) -> Result<Ended<T>>
+    where
+        D: Dialog,
+        A: Serialize,
+        R: DeserializeOwned,
+    {
+        let path = named(name)?;
+        let kwargs = arguments(&path, &args)?;
+        let ended = open(&self.conn, path, kwargs, options, body).await?;
+        Ok(ended.outcome())
+    }
+
+    /// Has an endpoint send items, one way, and runs `body` beside it. A checkpoint.
+    ///
+    /// The endpoint is a function `async fn(&mut SendStream<T>, A) -> Result<()>`. When it
+    /// returns the stream ends. When the body returns, whoever still sends is cancelled, and its
+    /// answer is waited for, at most 616 ms.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_context`](Self::open_context).
+    pub async fn open_stream_from<F, T, A, V>(
+        &self,
+        endpoint: F,
+        args: A,
+        body: impl AsyncFnOnce(&ReceiveStream<T>) -> Result<V>,
+    ) -> Result<V>
+    where
+        F: AsyncFn(&mut SendStream<T>, A) -> Result<()> + Copy + 'static,
+        T: Serialize + DeserializeOwned,
+        A: Serialize,
+    {
+        let path = self.path_of(&endpoint);
+        let kwargs = arguments(&path, &args)?;
+        let options = ContextOptions::new();
+        let ended = open_one_way(&self.conn, path, kwargs, options, body).await?;
+        ended.value()
+    }
+
+    /// Has an endpoint send items by its name, `namespace:function`: see
+    /// [`open_stream_from`](Self::open_stream_from). With options for how it is received.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPath`] for another name, and those of [`open_context`](Self::open_context).
+    pub async fn open_stream_from_named<T, A, V>(
+        &self,
+        options: ContextOptions,
+        name: &str,
+        args: A,
+        body: impl AsyncFnOnce(&ReceiveStream<T>) -> Result<V>,
+    ) -> Result<V>
+    where
+        T: DeserializeOwned,
+        A: Serialize,
+    {
+        let path = named(name)?;
+        let kwargs = arguments(&path, &args)?;
+        let ended = open_one_way(&self.conn, path, kwargs, options, body).await?;
+        ended.value()
     }
 
     /// Asks the actor to cancel everything it does and end. True if it said that it will, within

@@ -98,6 +98,11 @@ impl Link {
         }
     }
 
+    /// What connects the two, for people.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.stream.kind()
+    }
+
     /// To be called when the peer's `Aid` has said what it understands.
     pub(crate) fn agree(&self, features: &Features) {
         self.outbox.borrow_mut().set_overtaking(features.discards);
@@ -117,6 +122,11 @@ impl Link {
         value: &T,
     ) -> Result<(), SendError> {
         self.push(|outbox| outbox.push_value(carrier, cid, value))
+    }
+
+    /// Whether an item would be taken now, as far as room goes.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outbox.borrow().has_room()
     }
 
     /// Waits until an item would be taken, or the link is closed.

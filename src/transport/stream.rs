@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::buffer::spare_capacity;
-use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use tractor_runtime::io::Io;
 use tractor_runtime::{cancellable, checkpoint_if_cancelled};
 
@@ -43,6 +43,19 @@ impl ByteStream {
     pub(crate) fn pair() -> (Self, Self) {
         let (ours, theirs) = super::memory::pair();
         (Self::Memory(ours), Self::Memory(theirs))
+    }
+
+    /// What connects the two, for people.
+    pub(super) fn kind(&self) -> &'static str {
+        let Self::Socket(io) = self else {
+            return "memory";
+        };
+        let family = net::getsockname(io.get_ref()).map(|addr| addr.address_family());
+        match family {
+            Ok(AddressFamily::UNIX) => "unix",
+            Ok(AddressFamily::INET | AddressFamily::INET6) => "tcp",
+            _ => "a socket",
+        }
     }
 
     /// Appends what has come, as far as `room` has capacity; nothing if no more will come.

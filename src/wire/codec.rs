@@ -40,6 +40,11 @@ pub(super) fn encode(buf: &mut Vec<u8>, message: &Message) {
             map.cid("cid", cid);
             map.uint("items", u64::from(*items));
         }
+        Message::Deadline { cid, ms } | Message::Shielded { cid, ms } => {
+            let mut map = MapWriter::open(buf, message.name(), 2);
+            map.cid("cid", cid);
+            map.uint("ms", *ms);
+        }
     }
 }
 
@@ -92,6 +97,20 @@ pub(super) fn decode(
                 items: items.u32()?,
             })
         }
+        "Deadline" => {
+            let [cid, ms] = reader.fields("Deadline", ["cid", "ms"])?;
+            Ok(Message::Deadline {
+                cid: cid.cid()?,
+                ms: ms.uint()?,
+            })
+        }
+        "Shielded" => {
+            let [cid, ms] = reader.fields("Shielded", ["cid", "ms"])?;
+            Ok(Message::Shielded {
+                cid: cid.cid()?,
+                ms: ms.uint()?,
+            })
+        }
         "Error" => reader.error(),
         "Start" => reader.start(),
         "Aid" => reader.aid(),
@@ -110,13 +129,16 @@ fn encode_aid(buf: &mut Vec<u8>, aid: &Aid) {
     map.bool("is_probe", aid.is_probe);
     if let Some(features) = &aid.features {
         map.key("x_features");
-        let pairs = 2 + usize::from(features.credit.is_some());
+        let pairs = 5 + usize::from(features.credit.is_some());
         let mut inner = map.inner(pairs);
         if let Some(window) = features.credit {
             inner.uint("credit", u64::from(window));
         }
         inner.bool("causes", features.causes);
         inner.bool("discards", features.discards);
+        inner.bool("deadlines", features.deadlines);
+        inner.bool("shields", features.shields);
+        inner.bool("sources", features.sources);
     }
 }
 
@@ -148,7 +170,7 @@ fn encode_spawn_spec(buf: &mut Vec<u8>, spec: &SpawnSpec) {
 }
 
 fn encode_start(buf: &mut Vec<u8>, start: &Start) {
-    let extra = usize::from(start.cause.is_some());
+    let extra = usize::from(start.cause.is_some()) + usize::from(start.deadline_ms.is_some());
     let mut map = MapWriter::open(buf, "Start", 6 + extra);
     map.cid("cid", &start.cid);
     map.str("ns", &start.ns);
@@ -159,6 +181,9 @@ fn encode_start(buf: &mut Vec<u8>, start: &Start) {
     if let Some(cause) = &start.cause {
         map.cause(cause);
     }
+    if let Some(ms) = start.deadline_ms {
+        map.uint("x_deadline_ms", ms);
+    }
 }
 
 fn encode_carried(buf: &mut Vec<u8>, carrier: Carrier, cid: &Cid, pld: &Payload) {
@@ -167,7 +192,9 @@ fn encode_carried(buf: &mut Vec<u8>, carrier: Carrier, cid: &Cid, pld: &Payload)
 }
 
 fn encode_error(buf: &mut Vec<u8>, error: &ErrorMsg) {
-    let extra = usize::from(error.cause.is_some()) + usize::from(error.discarded.is_some());
+    let extra = usize::from(error.cause.is_some())
+        + usize::from(error.discarded.is_some())
+        + usize::from(error.source.is_some());
     let mut map = MapWriter::open(buf, "Error", 11 + extra);
     map.uid("src_uid", &error.src_uid);
     map.str("src_type_str", &error.src_type_str);
@@ -193,6 +220,9 @@ fn encode_error(buf: &mut Vec<u8>, error: &ErrorMsg) {
     }
     if let Some(discarded) = error.discarded {
         map.uint("x_discarded", discarded);
+    }
+    if let Some(source) = &error.source {
+        map.payload("x_source", source);
     }
 }
 
@@ -456,12 +486,25 @@ impl<'a> Reader<'a> {
     }
 
     fn features(&self, field: &Field<'a>) -> Result<Features, WireError> {
-        let [credit, causes, discards] =
-            self.inner_fields(field, "Aid.x_features", ["credit", "causes", "discards"])?;
+        let [credit, causes, discards, deadlines, shields, sources] = self.inner_fields(
+            field,
+            "Aid.x_features",
+            [
+                "credit",
+                "causes",
+                "discards",
+                "deadlines",
+                "shields",
+                "sources",
+            ],
+        )?;
         Ok(Features {
             credit: credit.optional(Field::u32)?,
             causes: causes.or_default(Field::bool)?,
             discards: discards.or_default(Field::bool)?,
+            deadlines: deadlines.or_default(Field::bool)?,
+            shields: shields.or_default(Field::bool)?,
+            sources: sources.or_default(Field::bool)?,
         })
     }
 
@@ -501,9 +544,18 @@ impl<'a> Reader<'a> {
     }
 
     fn start(&self) -> Result<Message, WireError> {
-        let [cid, ns, func, kwargs, uid, pld_spec, cause] = self.fields(
+        let [cid, ns, func, kwargs, uid, pld_spec, cause, deadline_ms] = self.fields(
             "Start",
-            ["cid", "ns", "func", "kwargs", "uid", "pld_spec", "x_cause"],
+            [
+                "cid",
+                "ns",
+                "func",
+                "kwargs",
+                "uid",
+                "pld_spec",
+                "x_cause",
+                "x_deadline_ms",
+            ],
         )?;
         Ok(Message::Start(Box::new(Start {
             cid: cid.cid()?,
@@ -516,6 +568,7 @@ impl<'a> Reader<'a> {
                 false => Start::ANY.into(),
             },
             cause: cause.optional(|field| self.cause(field, "Start.x_cause"))?,
+            deadline_ms: deadline_ms.optional(Field::uint)?,
         })))
     }
 
@@ -534,6 +587,7 @@ impl<'a> Reader<'a> {
             bad_msg_as_dict,
             cause,
             discarded,
+            source,
         ] = self.fields(
             "Error",
             [
@@ -550,6 +604,7 @@ impl<'a> Reader<'a> {
                 "_bad_msg_as_dict",
                 "x_cause",
                 "x_discarded",
+                "x_source",
             ],
         )?;
         Ok(Message::Error(Box::new(ErrorMsg {
@@ -566,6 +621,7 @@ impl<'a> Reader<'a> {
             bad_msg_as_dict: bad_msg_as_dict.optional(|field| self.map_payload(field))?,
             cause: cause.optional(|field| self.cause(field, "Error.x_cause"))?,
             discarded: discarded.optional(Field::uint)?,
+            source: source.optional(|field| self.payload(field))?,
         })))
     }
 

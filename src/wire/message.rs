@@ -30,6 +30,11 @@ pub(crate) enum Message {
     Error(Box<ErrorMsg>),
     /// So many more items may be sent. Only to a peer that announced it.
     Credit { cid: Cid, items: u32 },
+    /// So many milliseconds are left for the endpoint, from now. Only to a peer that announced it.
+    Deadline { cid: Cid, ms: u64 },
+    /// The endpoint cannot be cancelled for so many milliseconds, from now. Only to a peer that
+    /// announced it.
+    Shielded { cid: Cid, ms: u64 },
 }
 
 impl Message {
@@ -57,6 +62,8 @@ impl Message {
             Self::CancelAck { .. } => "CancelAck",
             Self::Error(_) => "Error",
             Self::Credit { .. } => "Credit",
+            Self::Deadline { .. } => "Deadline",
+            Self::Shielded { .. } => "Shielded",
         }
     }
 
@@ -72,7 +79,9 @@ impl Message {
             | Self::Stop { cid }
             | Self::Return { cid, .. }
             | Self::CancelAck { cid, .. }
-            | Self::Credit { cid, .. } => Some(cid),
+            | Self::Credit { cid, .. }
+            | Self::Deadline { cid, .. }
+            | Self::Shielded { cid, .. } => Some(cid),
         }
     }
 }
@@ -116,6 +125,12 @@ pub(crate) struct Features {
     pub(crate) causes: bool,
     /// An `Error` may overtake what its dialog has queued, and says how much that was.
     pub(crate) discards: bool,
+    /// It cancels what it runs when the time is over that its caller gave it.
+    pub(crate) deadlines: bool,
+    /// It waits longer for what said that it cannot be cancelled.
+    pub(crate) shields: bool,
+    /// Errors travel as values, beside what is said of them.
+    pub(crate) sources: bool,
 }
 
 impl Features {
@@ -125,6 +140,9 @@ impl Features {
             credit: Some(crate::dialog::WINDOW),
             causes: true,
             discards: true,
+            deadlines: true,
+            shields: true,
+            sources: true,
         }
     }
 }
@@ -188,6 +206,8 @@ pub(crate) struct Start {
     pub(crate) pld_spec: String,
     /// Of a request to cancel: why.
     pub(crate) cause: Option<CauseInfo>,
+    /// So many milliseconds are left for it, from now.
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 impl Start {
@@ -211,6 +231,7 @@ impl Start {
             uid,
             pld_spec: Self::ANY.into(),
             cause: None,
+            deadline_ms: None,
         }
     }
 }
@@ -321,6 +342,8 @@ pub(crate) struct ErrorMsg {
     pub(crate) cause: Option<CauseInfo>,
     /// How many queued messages of its dialog it overtook.
     pub(crate) discarded: Option<u64>,
+    /// The first error itself, for whoever knows its type.
+    pub(crate) source: Option<Payload>,
 }
 
 impl ErrorMsg {
@@ -350,6 +373,7 @@ impl ErrorMsg {
             bad_msg_as_dict: None,
             cause: None,
             discarded: None,
+            source: None,
         }
     }
 
@@ -366,6 +390,17 @@ impl ErrorMsg {
             relayed.boxed_type_str = Self::REMOTE_ACTOR_ERROR.into();
         }
         relayed
+    }
+
+    /// Without what this peer did not say it understands.
+    pub(crate) fn for_peer(mut self, features: &Features) -> Self {
+        if !features.causes {
+            self.cause = None;
+        }
+        if !features.sources {
+            self.source = None;
+        }
+        self
     }
 
     pub(crate) fn for_dialog(mut self, cid: Cid) -> Self {

@@ -550,11 +550,14 @@ fn addrs() -> impl Strategy<Value = Vec<WireAddr>> {
 }
 
 fn aid() -> impl Strategy<Value = Message> {
-    let features = (prop::option::of(any::<u32>()), any::<bool>(), any::<bool>()).prop_map(
-        |(credit, causes, discards)| Features {
+    let features = (prop::option::of(any::<u32>()), any::<[bool; 5]>()).prop_map(
+        |(credit, [causes, discards, deadlines, shields, sources])| Features {
             credit,
             causes,
             discards,
+            deadlines,
+            shields,
+            sources,
         },
     );
     (
@@ -612,9 +615,9 @@ fn start() -> impl Strategy<Value = Message> {
         map_payload(),
         uid(),
         text(),
-        prop::option::of(cause()),
+        (prop::option::of(cause()), prop::option::of(any::<u64>())),
     )
-        .prop_map(|(cid, ns, func, kwargs, uid, pld_spec, cause)| {
+        .prop_map(|(cid, ns, func, kwargs, uid, pld_spec, extra)| {
             Message::Start(Box::new(Start {
                 cid,
                 ns,
@@ -622,7 +625,8 @@ fn start() -> impl Strategy<Value = Message> {
                 kwargs,
                 uid,
                 pld_spec,
-                cause,
+                cause: extra.0,
+                deadline_ms: extra.1,
             }))
         })
 }
@@ -640,7 +644,11 @@ fn error() -> impl Strategy<Value = Message> {
             prop::option::of(map_payload()),
             prop::option::of(map_payload()),
         ),
-        (prop::option::of(cause()), prop::option::of(any::<u64>())),
+        (
+            prop::option::of(cause()),
+            prop::option::of(any::<u64>()),
+            prop::option::of(map_payload()),
+        ),
     )
         .prop_map(|(source, texts, who, bad, extra)| {
             Message::Error(Box::new(ErrorMsg {
@@ -657,6 +665,7 @@ fn error() -> impl Strategy<Value = Message> {
                 bad_msg_as_dict: bad.1,
                 cause: extra.0,
                 discarded: extra.1,
+                source: extra.2,
             }))
         })
 }
@@ -676,6 +685,8 @@ fn message() -> impl Strategy<Value = Message> {
         (cid(), any::<bool>()).prop_map(|(cid, pld)| Message::CancelAck { cid, pld }),
         error(),
         (cid(), any::<u32>()).prop_map(|(cid, items)| Message::Credit { cid, items }),
+        (cid(), any::<u64>()).prop_map(|(cid, ms)| Message::Deadline { cid, ms }),
+        (cid(), any::<u64>()).prop_map(|(cid, ms)| Message::Shielded { cid, ms }),
     ]
 }
 
@@ -775,7 +786,10 @@ fn as_json(message: &Message) -> Value {
             "_bad_msg": error.bad_msg.as_ref().map(pld),
             "_bad_msg_as_dict": error.bad_msg_as_dict.as_ref().map(pld),
         }),
-        Message::SpawnSpec(_) | Message::Credit { .. } => panic!("not in the recordings"),
+        Message::SpawnSpec(_)
+        | Message::Credit { .. }
+        | Message::Deadline { .. }
+        | Message::Shielded { .. } => panic!("not in the recordings"),
     };
     json["msg_type"] = message.name().into();
     json

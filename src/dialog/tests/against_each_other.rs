@@ -1,4 +1,5 @@
-//! Both halves over a simulated link that delays and cuts, with what their users do at random.
+//! Both halves over a simulated link that delays, cuts, and lets control overtake data as the real
+//! one does, with what their users do at random.
 
 use std::collections::VecDeque;
 
@@ -9,12 +10,15 @@ use super::*;
 /// One thing that happens next, if it can.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// The oldest packets on their way arrive.
+    /// Some packets on their way arrive: control first if it has overtaken data, or else in the
+    /// order in which they were sent.
     ToChild {
         packets: u8,
+        overtaking: bool,
     },
     ToParent {
         packets: u8,
+        overtaking: bool,
     },
     Open,
     ParentCancels {
@@ -26,7 +30,8 @@ enum Step {
     BodyCutShortFromOutside,
     ParentDropped,
     BoundOver,
-    ParentOpensStream,
+    ParentDeadlineMoves,
+    ParentOpensStream(Option<Buffering>),
     ParentSends {
         items: u8,
     },
@@ -44,7 +49,9 @@ enum Step {
     EndpointFails,
     EndpointCutShort,
     ChildDropped,
-    ChildOpensStream,
+    ChildDeadline,
+    ChildShields,
+    ChildOpensStream(Option<Buffering>),
     ChildSends {
         items: u8,
     },
@@ -63,21 +70,24 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     use Step::*;
     let burst = || prop_oneof![4 => 1..4_u8, 1 => 4..60_u8];
+    let arrival = || (burst(), any::<bool>());
     prop_oneof![
-        6 => burst().prop_map(|packets| ToChild { packets }),
-        6 => burst().prop_map(|packets| ToParent { packets }),
+        6 => arrival().prop_map(|(packets, overtaking)| ToChild { packets, overtaking }),
+        6 => arrival().prop_map(|(packets, overtaking)| ToParent { packets, overtaking }),
         2 => burst().prop_map(|items| ParentSends { items }),
         2 => burst().prop_map(|items| ParentTakes { items }),
         2 => burst().prop_map(|items| ChildSends { items }),
         2 => burst().prop_map(|items| ChildTakes { items }),
         6 => prop::sample::select(vec![Open, Accept, Started]),
-        2 => prop::sample::select(vec![
-            ParentOpensStream, ChildOpensStream, ParentClosesStream, ChildClosesStream,
-            ParentAwaitsResult,
+        1 => prop::option::of(buffering()).prop_map(ParentOpensStream),
+        1 => prop::option::of(buffering()).prop_map(ChildOpensStream),
+        1 => prop::sample::select(vec![
+            ParentClosesStream, ChildClosesStream, ParentAwaitsResult, ParentDeadlineMoves,
+            ChildShields,
         ]),
         2 => prop::sample::select(vec![
             ParentCancels { by_body: true }, ParentCancels { by_body: false }, OuterCancelled,
-            ChildCancels, ThirdCancels, BoundOver, EndpointCutShort,
+            ChildCancels, ThirdCancels, ChildDeadline, BoundOver, EndpointCutShort,
         ]),
         2 => prop::sample::select(vec![
             BodyReturns, BodyFails, BodyCutShortFromOutside, ParentDropped, EndpointReturns,
@@ -87,10 +97,34 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+pub(super) fn buffering() -> impl Strategy<Value = Buffering> {
+    let overruns = prop_oneof![
+        Just(Overruns::Wait),
+        Just(Overruns::Error),
+        (0..9_u32).prop_map(Overruns::Keep),
+        Just(Overruns::DropOldest),
+    ];
+    (prop_oneof![1..10_u32, Just(WINDOW), 65..200_u32], overruns)
+        .prop_map(|(buffer, overruns)| Buffering { buffer, overruns })
+}
+
+fn waiting() -> impl Strategy<Value = Option<Buffering>> {
+    prop::option::of(1..200_u32).prop_map(|buffer| {
+        let overruns = Overruns::Wait;
+        buffer.map(|buffer| Buffering { buffer, overruns })
+    })
+}
+
 fn stream_step() -> impl Strategy<Value = Step> {
-    (0..6_u8, 1..80_u8).prop_map(|(step, items)| match step {
-        0 => Step::ToChild { packets: items },
-        1 => Step::ToParent { packets: items },
+    (0..6_u8, 1..80_u8, any::<bool>()).prop_map(|(step, items, overtaking)| match step {
+        0 => Step::ToChild {
+            packets: items,
+            overtaking,
+        },
+        1 => Step::ToParent {
+            packets: items,
+            overtaking,
+        },
         2 => Step::ParentSends { items },
         3 => Step::ParentTakes { items },
         4 => Step::ChildSends { items },
@@ -104,6 +138,63 @@ enum Packet {
     CancelRequest(Cause),
     CancelAnswer,
     Message(Message),
+}
+
+/// What is on its way in one direction. Data never overtakes control that was sent before it.
+#[derive(Debug, Default)]
+struct Way {
+    control: VecDeque<(u64, Packet)>,
+    data: VecDeque<(u64, Packet)>,
+    sent: u64,
+}
+
+impl Way {
+    fn post(&mut self, packet: Packet, errors_overtake: bool) {
+        let is_data = match &packet {
+            Packet::Message(message) => match message {
+                Message::Started { .. }
+                | Message::Yield { .. }
+                | Message::Stop { .. }
+                | Message::Return { .. } => true,
+                Message::Error(_) if errors_overtake => {
+                    // What its dialog has queued is thrown out.
+                    self.data.clear();
+                    false
+                }
+                Message::Error(_) => true,
+                _ => false,
+            },
+            Packet::Start | Packet::CancelRequest(_) | Packet::CancelAnswer => false,
+        };
+        self.sent += 1;
+        match is_data {
+            true => self.data.push_back((self.sent, packet)),
+            false => self.control.push_back((self.sent, packet)),
+        }
+    }
+
+    fn pop(&mut self, overtaking: bool) -> Option<Packet> {
+        let data_first = match (self.control.front(), self.data.front()) {
+            (Some((control, _)), Some((data, _))) => data < control && !overtaking,
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        let lane = match data_first {
+            true => &mut self.data,
+            false => &mut self.control,
+        };
+        lane.pop_front().map(|(_, packet)| packet)
+    }
+
+    /// Loses all but the first.
+    fn cut(&mut self, keep: usize) {
+        let overtaking = keep.is_multiple_of(2);
+        let kept: Vec<_> = (0..keep).map_while(|_| self.pop(overtaking)).collect();
+        *self = Self::default();
+        // They have left, so nothing overtakes any more.
+        self.control
+            .extend(kept.into_iter().map(|packet| (0, packet)));
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -159,11 +250,8 @@ impl Side {
             }
             Effect::DeliverItem(item) => {
                 self.queued.push_back(item.clone());
-                assert!(
-                    self.queued.len() <= WINDOW as usize,
-                    "more than the window waits"
-                );
             }
+            Effect::DropOldest => assert!(self.queued.pop_front().is_some()),
             Effect::Discard => self.queued.clear(),
             Effect::Resolved => self.resolved += 1,
             Effect::Forget => self.forgotten += 1,
@@ -184,6 +272,24 @@ impl Side {
     }
 }
 
+/// How the parent's side is opened.
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    buffering: Option<Buffering>,
+    has_deadline: bool,
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    (prop::option::of(buffering()), any::<bool>()).prop_map(|(buffering, has_deadline)| Options {
+        buffering,
+        has_deadline,
+    })
+}
+
+fn may_overrun(buffering: Buffering) -> bool {
+    matches!(buffering.overruns, Overruns::Error | Overruns::Keep(_))
+}
+
 struct Sim {
     kind: Kind,
     gives_credit: bool,
@@ -196,18 +302,34 @@ struct Sim {
     child: Option<Child>,
     child_side: Side,
     terminal: Option<Message>,
-    to_child: VecDeque<Packet>,
-    to_parent: VecDeque<Packet>,
+    to_child: Way,
+    to_parent: Way,
     is_cut: bool,
+    has_deadline: bool,
+    /// A side was asked to report overruns.
+    may_overrun: bool,
 }
 
 impl Sim {
-    fn new(kind: Kind, gives_credit: bool) -> Self {
+    fn new(kind: Kind, gives_credit: bool, options: Options) -> Self {
+        let Options {
+            buffering,
+            has_deadline,
+        } = options;
         let features = Self::features(gives_credit);
         Self {
             kind,
             gives_credit,
-            parent: Parent::new(parent_setup(features), kind),
+            parent: {
+                let mut parent = Parent::new(parent_setup(features), kind);
+                if let Some(buffering) = buffering {
+                    parent.set_buffering(buffering);
+                }
+                if has_deadline {
+                    parent.set_deadline();
+                }
+                parent
+            },
             parent_side: Side::new(),
             is_open: false,
             is_armed: false,
@@ -216,9 +338,11 @@ impl Sim {
             child: None,
             child_side: Side::new(),
             terminal: None,
-            to_child: VecDeque::new(),
-            to_parent: VecDeque::new(),
+            to_child: Way::default(),
+            to_parent: Way::default(),
             is_cut: false,
+            has_deadline,
+            may_overrun: !gives_credit || buffering.is_some_and(may_overrun),
         }
     }
 
@@ -243,7 +367,7 @@ impl Sim {
                 Effect::RequestCancel(cause) => self.post_to_child(Packet::CancelRequest(cause)),
                 Effect::Send(message) => {
                     if let Message::Error(error) = &message {
-                        assert!(!self.gives_credit, "credit allows no overrun: {error}");
+                        assert!(self.may_overrun, "credit allows no overrun: {error}");
                     }
                     self.post_to_child(Packet::Message(message));
                 }
@@ -254,6 +378,9 @@ impl Sim {
                 Effect::DeliverStarted(_) => {
                     assert_eq!(self.parent_side.run, Run::NotYet);
                     self.parent_side.run = Run::Running { cancelled: false };
+                    if self.kind == Kind::OneWay {
+                        self.take(Step::ParentOpensStream(None));
+                    }
                 }
                 Effect::Exit(exit) => {
                     assert!(
@@ -282,11 +409,16 @@ impl Sim {
                     self.terminal, None,
                     "{message:?} follows a terminal message"
                 );
-                if matches!(message, Message::Return { .. } | Message::Error(_)) {
+                let is_terminal = match &message {
+                    Message::Return { .. } | Message::Error(_) => true,
+                    Message::Stop { .. } => self.kind == Kind::OneWay,
+                    _ => false,
+                };
+                if is_terminal {
                     self.terminal = Some(message.clone());
                 }
                 if let Message::Error(error) = &message {
-                    assert!(!self.gives_credit || !error.is_overrun());
+                    assert!(self.may_overrun || !error.is_overrun());
                 }
                 self.post_to_parent(Packet::Message(message));
             }
@@ -295,26 +427,32 @@ impl Sim {
 
     fn post_to_child(&mut self, packet: Packet) {
         if !self.is_cut {
-            self.to_child.push_back(packet);
+            self.to_child.post(packet, self.gives_credit);
         }
     }
 
     fn post_to_parent(&mut self, packet: Packet) {
         if !self.is_cut {
-            self.to_parent.push_back(packet);
+            self.to_parent.post(packet, self.gives_credit);
         }
     }
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::ToChild { packets } => {
+            Step::ToChild {
+                packets,
+                overtaking,
+            } => {
                 for _ in 0..packets {
-                    self.deliver_to_child();
+                    self.deliver_to_child(overtaking);
                 }
             }
-            Step::ToParent { packets } => {
+            Step::ToParent {
+                packets,
+                overtaking,
+            } => {
                 for _ in 0..packets {
-                    self.deliver_to_parent();
+                    self.deliver_to_parent(overtaking);
                 }
             }
             Step::Open => {
@@ -355,9 +493,19 @@ impl Sim {
                     self.parent_does(ParentEvent::CancelBoundOver);
                 }
             }
-            Step::ParentOpensStream => {
+            Step::ParentDeadlineMoves => {
+                let mut out = Vec::new();
+                self.parent.deadline_moved(1_000, &mut out);
+                self.has_deadline |= !out.is_empty();
+                self.apply_parent(out);
+            }
+            Step::ParentOpensStream(buffering) => {
+                let mut out = Vec::new();
                 // A refusal is an answer, too.
-                let _ = self.parent.open_stream();
+                if self.parent.open_stream(buffering, &mut out).is_ok() {
+                    self.may_overrun |= buffering.is_some_and(may_overrun);
+                }
+                self.apply_parent(out);
             }
             Step::ParentSends { items } => {
                 for _ in 0..items {
@@ -404,7 +552,11 @@ impl Sim {
                     self.child_does(ChildEvent::Accept(match self.kind {
                         Kind::Context => FuncType::Context,
                         Kind::Function => FuncType::AsyncFunc,
+                        Kind::OneWay => FuncType::AsyncGen,
                     }));
+                    if self.kind == Kind::OneWay {
+                        self.take(Step::ChildOpensStream(None));
+                    }
                 }
             }
             Step::Refuse => self.child_does(ChildEvent::Refuse(failure(child_uid()))),
@@ -436,11 +588,30 @@ impl Sim {
                     self.child_does(ChildEvent::Dropped(requested(child_uid())));
                 }
             }
-            Step::ChildOpensStream => {
+            Step::ChildDeadline => {
+                if self.has_deadline {
+                    let cause = Cause::new(CauseKind::Deadline, parent_uid());
+                    self.child_does(ChildEvent::Cancel(cause));
+                }
+            }
+            Step::ChildShields => {
                 if self.child_side.is_running()
                     && let Some(child) = &mut self.child
                 {
-                    let _ = child.open_stream();
+                    let mut out = Vec::new();
+                    child.shielded(1_000, &mut out);
+                    self.apply_child(out);
+                }
+            }
+            Step::ChildOpensStream(buffering) => {
+                if self.child_side.is_running()
+                    && let Some(child) = &mut self.child
+                {
+                    let mut out = Vec::new();
+                    if child.open_stream(buffering, &mut out).is_ok() {
+                        self.may_overrun |= buffering.is_some_and(may_overrun);
+                    }
+                    self.apply_child(out);
                 }
             }
             Step::ChildSends { items } => {
@@ -488,15 +659,15 @@ impl Sim {
             }
             Step::Cut { keep } => {
                 self.is_cut = true;
-                self.to_child.truncate(usize::from(keep % 8));
-                self.to_parent.truncate(usize::from(keep / 8 % 8));
+                self.to_child.cut(usize::from(keep % 8));
+                self.to_parent.cut(usize::from(keep / 8 % 8));
             }
         }
     }
 
     /// Says whether there was something to deliver.
-    fn deliver_to_child(&mut self) -> bool {
-        let Some(packet) = self.to_child.pop_front() else {
+    fn deliver_to_child(&mut self, overtaking: bool) -> bool {
+        let Some(packet) = self.to_child.pop(overtaking) else {
             if !self.is_cut || self.child_side.sees_loss {
                 return false;
             }
@@ -523,8 +694,8 @@ impl Sim {
         true
     }
 
-    fn deliver_to_parent(&mut self) -> bool {
-        let Some(packet) = self.to_parent.pop_front() else {
+    fn deliver_to_parent(&mut self, overtaking: bool) -> bool {
+        let Some(packet) = self.to_parent.pop(overtaking) else {
             if !self.is_cut || self.parent_side.sees_loss {
                 return false;
             }
@@ -573,7 +744,7 @@ impl Sim {
     fn settle(&mut self) {
         self.take(Step::Open);
         loop {
-            while self.deliver_to_child() | self.deliver_to_parent() {}
+            while self.deliver_to_child(false) | self.deliver_to_parent(false) {}
             let before = (
                 self.parent_side.run,
                 self.child_side.run,
@@ -586,7 +757,7 @@ impl Sim {
             } else {
                 self.take(Step::EndpointReturns);
             }
-            while self.deliver_to_child() | self.deliver_to_parent() {}
+            while self.deliver_to_child(false) | self.deliver_to_parent(false) {}
             if self.parent_side.is_cancelled() {
                 self.end_body(BodyEnd::Cancelled {
                     by_dialog: true,
@@ -627,8 +798,9 @@ impl Sim {
 
     /// Both know the same canceller.
     fn check_canceller(&self, child: &Child) {
-        let Some(Resolution::Cancelled(error) | Resolution::Failed(error)) =
-            self.parent.resolution()
+        let Some(
+            Resolution::Cancelled(error) | Resolution::Expired(error) | Resolution::Failed(error),
+        ) = self.parent.resolution()
         else {
             return;
         };
@@ -643,8 +815,13 @@ impl Sim {
     fn check_resolution(&self) {
         let resolution = self.parent.resolution().expect("it resolved");
         match resolution {
-            Resolution::Returned(_) => {
-                assert!(matches!(self.terminal, Some(Message::Return { .. })));
+            Resolution::Returned(_) => match self.kind {
+                Kind::OneWay => assert!(matches!(self.terminal, Some(Message::Stop { .. }))),
+                _ => assert!(matches!(self.terminal, Some(Message::Return { .. }))),
+            },
+            Resolution::Expired(error) => {
+                assert!(self.has_deadline && !self.parent.cancel_called());
+                assert_eq!(error.canceller, Some(parent_uid()));
             }
             Resolution::Cancelled(error) => {
                 assert!(self.parent.cancel_called());
@@ -678,18 +855,21 @@ impl Sim {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 1000,
+        cases: cases(),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
     #[test]
     fn halves_agree_whatever_happens(
-        kind in prop::sample::select(vec![Kind::Context, Kind::Context, Kind::Function]),
+        kind in prop::sample::select(vec![
+            Kind::Context, Kind::Context, Kind::OneWay, Kind::Function,
+        ]),
         gives_credit in prop::bool::weighted(0.7),
+        options in options(),
         steps in prop::collection::vec(step(), 0..150),
     ) {
-        let mut sim = Sim::new(kind, gives_credit);
+        let mut sim = Sim::new(kind, gives_credit, options);
         for step in steps {
             sim.take(step);
         }
@@ -699,17 +879,19 @@ proptest! {
 
     #[test]
     fn streams_flow_without_overrun_or_standstill(
+        down in waiting(),
+        up in waiting(),
         steps in prop::collection::vec(stream_step(), 0..120),
     ) {
-        let mut sim = Sim::new(Kind::Context, true);
+        let mut sim = Sim::new(Kind::Context, true, Options::default());
         for step in [
             Step::Open,
-            Step::ToChild { packets: 1 },
+            Step::ToChild { packets: 1, overtaking: false },
             Step::Accept,
             Step::Started,
-            Step::ToParent { packets: 2 },
-            Step::ParentOpensStream,
-            Step::ChildOpensStream,
+            Step::ToParent { packets: 2, overtaking: false },
+            Step::ParentOpensStream(up),
+            Step::ChildOpensStream(down),
         ]
         .into_iter()
         .chain(steps)
@@ -720,7 +902,7 @@ proptest! {
         loop {
             sim.take(Step::ParentTakes { items: u8::MAX });
             sim.take(Step::ChildTakes { items: u8::MAX });
-            if !(sim.deliver_to_child() | sim.deliver_to_parent()) {
+            if !(sim.deliver_to_child(false) | sim.deliver_to_parent(false)) {
                 break;
             }
         }

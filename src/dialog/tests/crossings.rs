@@ -209,7 +209,9 @@ fn cancelled_plain_function_ends_in_a_terminal_message() {
 #[test]
 fn error_after_stop_is_an_ordinary_terminal() {
     let mut parent = running();
-    parent.open_stream().expect("the body runs");
+    parent
+        .open_stream(None, &mut Vec::new())
+        .expect("the body runs");
     assert_eq!(
         handle(&mut parent, Got(stop())),
         [Effect::EndOfStream, Effect::WakeSender]
@@ -353,7 +355,9 @@ fn unanswered_cancel_is_abandoned_and_what_comes_late_is_swallowed() {
 fn failed_write_loses_nothing_that_was_received() {
     let mut parent = running();
     handle(&mut parent, ParentEvent::WriteFailed);
-    parent.open_stream().expect("the body runs");
+    parent
+        .open_stream(None, &mut Vec::new())
+        .expect("the body runs");
     assert_eq!(parent.may_send(), SendVerdict::Wait);
     handle(&mut parent, Got(item(1)));
     handle(&mut parent, Got(returned()));
@@ -442,7 +446,9 @@ fn overrun_of_a_child_ends_it() {
     child
         .started(value(0), &mut Vec::new())
         .expect("it is pre-started");
-    child.open_stream().expect("it is started");
+    child
+        .open_stream(None, &mut Vec::new())
+        .expect("it is started");
     for number in 0..WINDOW {
         handle_child(&mut child, ChildEvent::Message(item(number)));
     }
@@ -459,7 +465,9 @@ fn overrun_of_a_child_ends_it() {
 #[test]
 fn credit_is_granted_in_halves_of_the_window() {
     let mut parent = running();
-    parent.open_stream().expect("the body runs");
+    parent
+        .open_stream(None, &mut Vec::new())
+        .expect("the body runs");
     let mut out = Vec::new();
     for number in 0..WINDOW {
         handle(&mut parent, Got(item(number)));
@@ -478,7 +486,9 @@ fn credit_is_granted_in_halves_of_the_window() {
 #[test]
 fn sender_waits_for_credit_and_comes_free_when_nobody_receives() {
     let mut parent = running();
-    parent.open_stream().expect("the body runs");
+    parent
+        .open_stream(None, &mut Vec::new())
+        .expect("the body runs");
     for _ in 0..WINDOW {
         assert_eq!(parent.may_send(), SendVerdict::Go);
         parent.item_sent();
@@ -502,7 +512,9 @@ fn sender_waits_for_credit_and_comes_free_when_nobody_receives() {
 #[test]
 fn closing_the_stream_says_so_once_and_grants_without_end() {
     let mut parent = running();
-    parent.open_stream().expect("the body runs");
+    parent
+        .open_stream(None, &mut Vec::new())
+        .expect("the body runs");
     let mut out = Vec::new();
     parent.close_stream(&mut out);
     let unlimited = Message::Credit {
@@ -518,13 +530,18 @@ fn closing_the_stream_says_so_once_and_grants_without_end() {
         SendVerdict::Refused(SendRefused::NotOpen)
     );
     assert_eq!(handle(&mut parent, Got(item(1))), [], "it crossed our Stop");
-    assert_eq!(parent.open_stream(), Err(OpenRefused::AlreadyOpened));
+    assert_eq!(
+        parent.open_stream(None, &mut Vec::new()),
+        Err(OpenRefused::AlreadyOpened)
+    );
 }
 
 #[test]
 fn side_that_was_told_to_stop_does_not_answer() {
     let mut parent = running();
-    parent.open_stream().expect("the body runs");
+    parent
+        .open_stream(None, &mut Vec::new())
+        .expect("the body runs");
     handle(&mut parent, Got(stop()));
     assert_eq!(
         parent.may_send(),
@@ -533,7 +550,16 @@ fn side_that_was_told_to_stop_does_not_answer() {
     let mut out = Vec::new();
     parent.close_stream(&mut out);
     assert_eq!(sent(&out), []);
-    // What a peer sends after it said that nothing would follow breaks the protocol.
+    assert_eq!(handle(&mut parent, Got(item(1))), [], "nobody receives");
+}
+
+#[test]
+fn item_after_the_peer_said_that_none_would_follow_breaks_the_protocol() {
+    let mut parent = running();
+    parent
+        .open_stream(None, &mut Vec::new())
+        .expect("the body runs");
+    handle(&mut parent, Got(stop()));
     let error = sent_error(&handle(&mut parent, Got(item(1))));
     assert_eq!(
         error.message.as_deref(),
@@ -544,7 +570,10 @@ fn side_that_was_told_to_stop_does_not_answer() {
 #[test]
 fn stream_opens_when_it_may() {
     let mut child = child_after([ChildEvent::Accept(FuncType::Context)]);
-    assert_eq!(child.open_stream(), Err(OpenRefused::NotStarted));
+    assert_eq!(
+        child.open_stream(None, &mut Vec::new()),
+        Err(OpenRefused::NotStarted)
+    );
     child
         .started(value(0), &mut Vec::new())
         .expect("it is pre-started");
@@ -553,14 +582,23 @@ fn stream_opens_when_it_may() {
         Err(StartedRefused::Twice)
     );
     handle_child(&mut child, ChildEvent::Cancel(requested(child_uid())));
-    assert_eq!(child.open_stream(), Err(OpenRefused::Cancelled));
+    assert_eq!(
+        child.open_stream(None, &mut Vec::new()),
+        Err(OpenRefused::Cancelled)
+    );
 
     let mut parent = running();
     handle(&mut parent, cancel(true));
-    assert_eq!(parent.open_stream(), Err(OpenRefused::Cancelled));
+    assert_eq!(
+        parent.open_stream(None, &mut Vec::new()),
+        Err(OpenRefused::Cancelled)
+    );
     let mut parent = running();
     handle(&mut parent, Got(error(child_uid())));
-    assert_eq!(parent.open_stream(), Err(OpenRefused::Ended));
+    assert_eq!(
+        parent.open_stream(None, &mut Vec::new()),
+        Err(OpenRefused::Ended)
+    );
 }
 
 #[test]

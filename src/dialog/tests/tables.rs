@@ -10,7 +10,9 @@ fn documented_tables_are_what_the_code_does() {
         ("A parent", parent_table()),
         ("A parent that was asked to cancel", asked_parent_table()),
         ("A parent of a plain function", function_table()),
+        ("A parent of a function that sends items", one_way_table()),
         ("A child", child_table()),
+        ("A child that sends items", one_way_child_table()),
     ] {
         let documented = documented(title);
         assert_eq!(
@@ -118,6 +120,60 @@ fn function_table() -> String {
     table(columns, &parent_events(), parent_step)
 }
 
+fn one_way_table() -> String {
+    let start_ack = || {
+        ParentEvent::Message(Message::StartAck {
+            cid: cid(),
+            functype: FuncType::AsyncGen,
+        })
+    };
+    let one_way = |events: Vec<ParentEvent>| {
+        let mut parent = Parent::new(parent_setup(Features::ours()), Kind::OneWay);
+        for event in events {
+            handle(&mut parent, event);
+        }
+        parent
+    };
+    let running = || with_stream(one_way(vec![ParentEvent::Open, start_ack()]));
+    let columns = vec![
+        ("opening", one_way(vec![ParentEvent::Open])),
+        ("running", running()),
+        ("draining", {
+            let mut parent = running();
+            handle(&mut parent, body_ended(BodyEnd::Returned));
+            parent
+        }),
+        ("done", {
+            let mut parent = running();
+            handle(&mut parent, ParentEvent::Message(stop()));
+            parent
+        }),
+        ("tombstone", {
+            let mut parent = running();
+            handle(&mut parent, ParentEvent::Dropped(requested(parent_uid())));
+            parent
+        }),
+    ];
+    table(columns, &parent_events(), parent_step)
+}
+
+fn one_way_child_table() -> String {
+    let run = || {
+        let mut child = child_after([ChildEvent::Accept(FuncType::AsyncGen)]);
+        (child.open_stream(None, &mut Vec::new())).expect("it is started from the beginning");
+        child
+    };
+    let columns = vec![
+        ("started", run()),
+        ("cancelled", {
+            let mut child = run();
+            handle_child(&mut child, ChildEvent::Cancel(requested(parent_uid())));
+            child
+        }),
+    ];
+    table(columns, &child_events(), child_step)
+}
+
 fn child_table() -> String {
     let accept = || ChildEvent::Accept(FuncType::Context);
     let run = || {
@@ -125,7 +181,9 @@ fn child_table() -> String {
         child
             .started(value(0), &mut Vec::new())
             .expect("it is pre-started");
-        child.open_stream().expect("it is started");
+        child
+            .open_stream(None, &mut Vec::new())
+            .expect("it is started");
         child
     };
     let columns = vec![
@@ -154,16 +212,20 @@ fn child_table() -> String {
             child
         }),
     ];
-    table(columns, &child_events(), |child, event| {
-        let mut child = child.clone();
-        let before = child.state().name();
-        let effects = handle_child(&mut child, event.clone());
-        (before, child.state().name(), effects)
-    })
+    table(columns, &child_events(), child_step)
+}
+
+fn child_step(child: &Child, event: &ChildEvent) -> (&'static str, &'static str, Effects) {
+    let mut child = child.clone();
+    let before = child.state().name();
+    let effects = handle_child(&mut child, event.clone());
+    (before, child.state().name(), effects)
 }
 
 fn with_stream(mut parent: Parent) -> Parent {
-    parent.open_stream().expect("the body runs");
+    parent
+        .open_stream(None, &mut Vec::new())
+        .expect("the body runs");
     parent
 }
 
@@ -171,7 +233,7 @@ fn body_ended(end: BodyEnd) -> ParentEvent {
     ParentEvent::BodyEnded(end)
 }
 
-fn parent_events() -> Vec<(&'static str, ParentEvent)> {
+pub(super) fn parent_events() -> Vec<(&'static str, ParentEvent)> {
     use ParentEvent::Message as Got;
     let cause = requested(parent_uid());
     vec![
@@ -231,10 +293,18 @@ fn parent_events() -> Vec<(&'static str, ParentEvent)> {
                 functype: FuncType::AsyncFunc,
             }),
         ),
+        (
+            "`StartAck(asyncgen)`",
+            Got(Message::StartAck {
+                cid: cid(),
+                functype: FuncType::AsyncGen,
+            }),
+        ),
         ("`Started`", Got(started())),
         ("`Yield`", Got(item(1))),
         ("`Stop`", Got(stop())),
         ("`Credit`", Got(credit())),
+        ("`Shielded`", Got(shielded())),
         ("`Return`", Got(returned())),
         ("`Error`", Got(error(child_uid()))),
         (
@@ -245,13 +315,14 @@ fn parent_events() -> Vec<(&'static str, ParentEvent)> {
             "`Error`: cancelled by another",
             Got(cancellation(third_uid())),
         ),
+        ("`Error`: its time was over", Got(expiry())),
         ("any other message", Got(cancel_ack())),
         ("writing fails", ParentEvent::WriteFailed),
         ("link lost", ParentEvent::LinkLost(loss())),
     ]
 }
 
-fn child_events() -> Vec<(&'static str, ChildEvent)> {
+pub(super) fn child_events() -> Vec<(&'static str, ChildEvent)> {
     use ChildEvent::Message as Got;
     let ended = |end| ChildEvent::EndpointEnded(end);
     vec![
@@ -274,6 +345,7 @@ fn child_events() -> Vec<(&'static str, ChildEvent)> {
         ("`Yield`", Got(item(1))),
         ("`Stop`", Got(stop())),
         ("`Credit`", Got(credit())),
+        ("`Deadline`", Got(deadline())),
         ("`Error`", Got(error(parent_uid()))),
         ("any other message", Got(started())),
         ("writing fails", ChildEvent::WriteFailed),
@@ -329,6 +401,9 @@ fn shown(effect: &Effect) -> String {
         Effect::CancelScope(cause) => format!("cancel({})", cause.kind.name()),
         Effect::DeliverStarted(_) => "begin".into(),
         Effect::DeliverItem(_) => "deliver".into(),
+        Effect::DropOldest => "drop the oldest".into(),
+        Effect::Shielded { .. } => "wait longer".into(),
+        Effect::Deadline { .. } => "set the deadline".into(),
         Effect::Discard => "discard".into(),
         Effect::EndOfStream => "end of stream".into(),
         Effect::WakeSender => "wake".into(),
