@@ -31,6 +31,7 @@
 //! * [`nursery`], [`Nursery`], [`TaskHandle`], [`NurseryHandle`]: tasks.
 //! * [`CancelScope`], [`ScopeHandle`], [`move_on_after`], [`fail_after`], [`shield`],
 //!   [`shield_for`], [`finally`]: cancellation.
+//! * [`RuntimeHandle`]: from other threads.
 //! * [`Cancelled`], [`CancelCause`], [`Outcome`], [`Error`]: what came of it.
 //! * [`time`], [`sync`], [`io`], [`process`]: operations that wait.
 //! * [`testing`]: virtual time and deterministic order.
@@ -198,7 +199,10 @@ pub mod time;
 
 pub use cause::{CancelCause, CancelKind, Cancelled, Peer};
 pub use error::{Error, ErrorId, Leaves, Result};
-pub use executor::{TaskId, current_task};
+pub use executor::{
+    RunFinished, RuntimeHandle, Statistics, TaskId, Trigger, current_task, runtime_handle,
+    statistics,
+};
 pub use host::{Runtime, RuntimeBuilder, in_runtime, run};
 pub use nursery::{
     ChildCancelled, ChildPanicked, Gone, NotStarted, Nursery, NurseryClosed, NurseryHandle,

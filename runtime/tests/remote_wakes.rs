@@ -12,9 +12,10 @@ mod remote;
 mod sync {
     use std::collections::VecDeque;
 
+    pub(crate) use loom::sync::Mutex;
     use loom::sync::atomic::AtomicUsize;
     pub(crate) use loom::sync::atomic::{AtomicBool, Ordering, fence};
-    use loom::sync::{Arc, Condvar, Mutex};
+    use loom::sync::{Arc, Condvar};
 
     pub(crate) struct Queue<T> {
         len: AtomicUsize,
@@ -44,12 +45,8 @@ mod sync {
             Ok(item)
         }
 
-        pub(crate) fn len(&self) -> usize {
-            self.len.load(Ordering::Acquire)
-        }
-
-        pub(crate) fn is_empty(&self) -> bool {
-            self.len() == 0
+        fn is_empty(&self) -> bool {
+            self.len.load(Ordering::Acquire) == 0
         }
     }
 
@@ -94,7 +91,7 @@ fn model(threads: impl Fn() + Send + Sync + 'static) {
 fn take_all(mailbox: &Mailbox, mut expected: Vec<u64>) {
     let bell = Bell::new();
     loop {
-        while let Some(key) = mailbox.take() {
+        for key in taken(mailbox) {
             expected.retain(|&wanted| wanted != key);
         }
         if expected.is_empty() {
@@ -104,6 +101,14 @@ fn take_all(mailbox: &Mailbox, mut expected: Vec<u64>) {
             bell.sleep();
         }
     }
+}
+
+fn taken(mailbox: &Mailbox) -> Vec<u64> {
+    let mut keys = Vec::new();
+    if !mailbox.is_empty() {
+        mailbox.take_all(&mut keys);
+    }
+    keys
 }
 
 #[test]
@@ -163,16 +168,54 @@ fn wake_races_the_drop_of_the_runtime() {
         });
         mailbox.close();
         waking.join().unwrap();
-        assert!(mailbox.take().is_none_or(|key| key < 3));
+        assert!(taken(&mailbox).iter().all(|key| *key < 3));
         remote_post_is_ignored(&mailbox);
     });
 }
 
 /// Nothing that is posted to a closed mailbox is kept.
 fn remote_post_is_ignored(mailbox: &Mailbox) {
-    while mailbox.take().is_some() {}
+    taken(mailbox);
     mailbox.post(9);
-    assert_eq!(mailbox.take(), None);
+    assert!(mailbox.is_empty() && taken(mailbox).is_empty());
+}
+
+#[test]
+fn wakes_while_the_owner_takes_earlier_ones() {
+    model(|| {
+        let mailbox = Arc::new(Mailbox::new());
+        mailbox.open();
+        mailbox.post(1);
+        let remote = mailbox.clone();
+        let waking = thread::spawn(move || {
+            remote.post(1);
+            remote.post(2);
+        });
+        let seen = taken(&mailbox);
+        assert!(seen.contains(&1));
+        if !seen.contains(&2) {
+            take_all(&mailbox, vec![2]);
+        }
+        waking.join().unwrap();
+    });
+}
+
+#[test]
+fn wakes_of_the_same_tasks_again_and_again_are_thrown_together() {
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = 100_000;
+    builder.check(|| {
+        let mailbox = Mailbox::new();
+        mailbox.open();
+        for turn in 0..2_000 {
+            mailbox.post(turn % 100);
+        }
+        let mut keys = taken(&mailbox);
+        assert!(keys.len() <= 200, "{} keys are kept", keys.len());
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys, Vec::from_iter(0..100));
+    });
 }
 
 #[test]

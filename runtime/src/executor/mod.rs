@@ -1,5 +1,6 @@
 //! The executor: one thread, a run queue of slots, and `turn()`, the one place that runs tasks.
 
+mod calls;
 mod here;
 mod leaf;
 pub(crate) mod remote;
@@ -8,20 +9,24 @@ pub(crate) mod sync;
 mod task;
 pub(crate) mod waker;
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::Location;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use slab::Slab;
 
+use calls::Calls;
+pub use calls::{RunFinished, RuntimeHandle, Trigger, runtime_handle};
 pub(crate) use here::{Here, Place};
 pub(crate) use leaf::{Leaf, watch};
 pub(crate) use task::{Polled, poll_task};
 
-use crate::cause::{CancelCause, Cancelled, TaskLabel};
+use crate::cause::{CancelCause, CancelKind, Cancelled, TaskLabel};
 use crate::scope::tree::{MayDrop, NodeId, Tree, Woken};
 use crate::testing::{Idle, Rng};
 use crate::time::Instant;
@@ -49,6 +54,11 @@ pub(crate) struct Core {
     slots: RefCell<Slots>,
     tree: RefCell<Tree<Key, Waker>>,
     woken: RefCell<Vec<Woken<Key>>>,
+    /// Kept for the next keys from the mailbox.
+    posted: RefCell<Vec<u64>>,
+    calls: Arc<Calls>,
+    /// The first panic of a call from outside.
+    panic: Cell<Option<Box<dyn Any + Send>>>,
     /// Wakers that leaves registered with scopes, because they are not their task's own.
     foreign: RefCell<HashMap<NodeId, Slab<Waker>>>,
     /// The names of tasks that have one.
@@ -125,6 +135,52 @@ pub fn current_task() -> Option<TaskId> {
     Some(TaskId { executor, node })
 }
 
+impl TaskId {
+    /// The task that opened the nursery which this one is a child of. `None` for the main task, and
+    /// for a task that is gone or of another runtime than this code runs in.
+    pub fn parent(self) -> Option<Self> {
+        let core = try_current().filter(|core| core.id() == self.executor)?;
+        let parent = core.tree.borrow().parent(self.node)?;
+        let node = core.task(parent)?;
+        Some(Self { node, ..self })
+    }
+}
+
+/// How much there is in a runtime, and what it is about to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// The main task, and the children of all nurseries.
+    pub tasks: usize,
+    /// How many of them, and of the bodies of nurseries, are about to be polled: those that were
+    /// woken, and those around them.
+    pub ready: usize,
+    /// The next deadline or end of a sleep.
+    pub next_deadline: Option<Instant>,
+    /// How many calls of other threads wait to be made.
+    pub calls: usize,
+}
+
+/// Counts what is in the runtime that this code runs in.
+///
+/// # Panics
+///
+/// Outside of a runtime.
+#[track_caller]
+pub fn statistics() -> Statistics {
+    let core = current();
+    let slots = core.slots.borrow();
+    let tasks = || slots.tasks();
+    Statistics {
+        tasks: tasks()
+            .filter(|(member, _)| *member != crate::nursery::BODY)
+            .count(),
+        ready: tasks().filter(|(_, ready)| *ready).count(),
+        next_deadline: core.next_deadline(),
+        calls: core.calls.len(),
+    }
+}
+
 /// The label of the task that runs, for causes.
 pub(crate) fn current_label() -> Option<TaskLabel> {
     try_current().and_then(|core| core.label(Here::node()))
@@ -168,9 +224,12 @@ impl Core {
         let registration = Registration::new();
         Rc::new(Self {
             slots: RefCell::new(Slots::new(registration.id())),
-            registration,
             tree: RefCell::new(Tree::new()),
             woken: RefCell::new(Vec::new()),
+            posted: RefCell::new(Vec::new()),
+            calls: Calls::new(registration.id()),
+            panic: Cell::new(None),
+            registration,
             foreign: RefCell::default(),
             names: RefCell::default(),
             main: Cell::new(NodeId::NONE),
@@ -199,16 +258,7 @@ impl Core {
         mut poll: impl FnMut(Key) -> Poll<T>,
     ) -> (Turn<T>, bool) {
         self.polls_left.set(POLLS_PER_TURN);
-        let mut worked = false;
-        // Not those that come meanwhile: threads that never stop to wake would stop the turn.
-        let mailbox = self.registration.mailbox();
-        for _ in 0..mailbox.len() {
-            let Some(key) = mailbox.take() else { break };
-            worked = true;
-            if let Some(key) = Key::unpack(key) {
-                self.wake(key);
-            }
-        }
+        let mut worked = self.take_posted();
         loop {
             worked |= self.look_at_the_clock();
             self.batch.set(self.batch.get() + 1);
@@ -226,6 +276,67 @@ impl Core {
                 return (Turn::More, worked);
             }
         }
+    }
+
+    /// Wakes whom other threads woke. Not those that come meanwhile: threads that never stop to wake
+    /// would stop the turn.
+    #[inline]
+    fn take_posted(&self) -> bool {
+        let mailbox = self.registration.mailbox();
+        if mailbox.is_empty() {
+            return false;
+        }
+        let mut posted = self.posted.take();
+        mailbox.take_all(&mut posted);
+        let mut calls = false;
+        for message in posted.drain(..) {
+            match Key::unpack(message) {
+                Some(key) => self.wake(key),
+                None => calls = true,
+            }
+        }
+        self.posted.replace(posted);
+        if calls {
+            self.make_calls();
+        }
+        true
+    }
+
+    /// Makes the calls that wait now, and not those that these ask for.
+    #[cold]
+    fn make_calls(&self) {
+        for _ in 0..self.calls.len() {
+            let Some(call) = self.calls.take() else { break };
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
+                self.call_panicked(panic);
+            }
+        }
+    }
+
+    fn call_panicked(&self, panic: Box<dyn Any + Send>) {
+        let cause = CancelCause::new(CancelKind::SiblingFailed)
+            .with_reason("a call from outside of the tasks panicked");
+        let main = self.main.get();
+        self.change(|tree, woken| tree.cancel(main, &cause, woken));
+        match self.panic.take() {
+            None => self.panic.set(Some(panic)),
+            Some(first) => {
+                self.panic.set(Some(first));
+                log::error!(target: "tractor::executor", "one more call from outside panicked");
+            }
+        }
+    }
+
+    /// Takes no more calls from outside, and makes those that were taken. The panic of one of
+    /// them, now or before, is to go on in whoever runs this.
+    pub(crate) fn finish_calls(&self) -> Result<(), Box<dyn Any + Send>> {
+        self.calls.close();
+        self.make_calls();
+        self.panic.take().map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn handle(&self) -> RuntimeHandle {
+        RuntimeHandle::new(self.calls.clone())
     }
 
     /// Ends the runtime: nothing can be spawned or cancelled any more.
@@ -284,10 +395,11 @@ impl Core {
     }
 
     #[inline]
-    pub(crate) fn shuffle(&self, list: ListId) {
-        if let Some(rng) = &mut *self.rng.borrow_mut() {
-            let mut slots = self.slots.borrow_mut();
-            slots.shuffle(list, |below| rng.below(below));
+    pub(crate) fn begin_batch(&self, list: ListId) -> u32 {
+        let mut slots = self.slots.borrow_mut();
+        match &mut *self.rng.borrow_mut() {
+            None => slots.begin_batch(list),
+            Some(rng) => slots.begin_shuffled_batch(list, |below| rng.below(below)),
         }
     }
 
@@ -384,13 +496,11 @@ impl Core {
     #[inline]
     pub(crate) fn cancelled_at(&self, node: NodeId) -> Cancelled {
         let tree = self.tree.borrow();
-        Cancelled::new(tree.cause(node).cloned().unwrap_or_else(|| {
-            CancelCause::at(
-                crate::cause::CancelKind::Requested,
-                None,
-                Location::caller(),
-            )
-        }))
+        Cancelled::new(
+            tree.cause(node).cloned().unwrap_or_else(|| {
+                CancelCause::at(CancelKind::Requested, None, Location::caller())
+            }),
+        )
     }
 
     #[inline]
@@ -472,6 +582,14 @@ impl Core {
             self.names.borrow().get(&task).cloned()
         };
         Some(TaskLabel { name, location })
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // It may never have run.
+        self.calls.close();
+        while self.calls.take().is_some() {}
     }
 }
 

@@ -34,6 +34,8 @@ struct List {
     head: Option<u32>,
     tail: u32,
     len: u32,
+    /// How many at the front belong to the batch that runs, or was stopped half way.
+    batch: u32,
     /// Wakes the poller of the list. The executor's own list has none.
     poller: Option<Waker>,
 }
@@ -152,6 +154,7 @@ impl Slots {
             let index = list.head?;
             let slot = &mut self.slots[index as usize];
             list.len -= 1;
+            list.batch = list.batch.saturating_sub(1);
             list.head = (list.len > 0).then_some(slot.next);
             slot.queued = false;
             if slot.generation != ENDED {
@@ -162,24 +165,53 @@ impl Slots {
         }
     }
 
+    /// Makes everything that is ready now one batch, of so many: what a stopped batch left comes
+    /// first.
     #[inline]
-    pub(crate) fn ready(&self, list: ListId) -> u32 {
-        self.lists[list.0 as usize].len
+    pub(crate) fn begin_batch(&mut self, list: ListId) -> u32 {
+        let list = &mut self.lists[list.0 as usize];
+        list.batch = list.len;
+        list.batch
     }
 
-    /// Puts the ready tasks of a list into another order: `pick(n)` gives a number below `n`.
-    pub(crate) fn shuffle(&mut self, list: ListId, mut pick: impl FnMut(usize) -> usize) {
+    /// [`begin_batch`](Self::begin_batch), with what came since the last in another order:
+    /// `pick(n)` gives a number below `n`.
+    pub(crate) fn begin_shuffled_batch(
+        &mut self,
+        list: ListId,
+        mut pick: impl FnMut(usize) -> usize,
+    ) -> u32 {
+        let left = self.lists[list.0 as usize].batch as usize;
         let mut indices = Vec::new();
         while let Some((key, _)) = self.pop(list) {
             indices.push(key.index());
         }
-        for i in (1..indices.len()).rev() {
-            indices.swap(i, pick(i + 1));
+        let rest = indices.get_mut(left..).unwrap_or_default();
+        for i in (1..rest.len()).rev() {
+            rest.swap(i, pick(i + 1));
         }
         for index in indices {
             self.slots[index as usize].queued = true;
             self.push(list, index);
         }
+        self.begin_batch(list)
+    }
+
+    /// Takes the next task of the batch.
+    #[inline]
+    pub(crate) fn pop_batch(&mut self, list: ListId) -> Option<(Key, u32)> {
+        if self.lists[list.0 as usize].batch == 0 {
+            return None;
+        }
+        self.pop(list)
+    }
+
+    /// The living tasks: what the owner calls each, and whether it is ready.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = (u32, bool)> {
+        let living = self.slots.iter().map(|(_, slot)| slot);
+        living
+            .filter(|slot| slot.generation != ENDED)
+            .map(|slot| (slot.member, slot.queued))
     }
 
     #[inline]

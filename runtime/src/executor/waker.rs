@@ -157,6 +157,13 @@ static IDS: Mutex<Ids> = Mutex::new(Ids {
 
 static MAILBOXES: [OnceLock<Mailbox>; 4096] = [const { OnceLock::new() }; 4096];
 
+/// Posts a message to the runtime with this number, from any thread.
+pub(crate) fn post(executor: u16, message: u64) {
+    if let Some(mailbox) = mailbox(executor) {
+        mailbox.post(message);
+    }
+}
+
 fn mailbox(id: u16) -> Option<&'static Mailbox> {
     MAILBOXES.get(usize::from(id))?.get()
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use crate::error::Result;
 use crate::executor::slots::ROOT_LIST;
 use crate::executor::waker::Key;
-use crate::executor::{Core, Polled, Turn, poll_task, try_current};
+use crate::executor::{Core, Polled, RuntimeHandle, Turn, poll_task, try_current};
 use crate::reactor::{self, Alarm};
 use crate::scope::tree::NodeId;
 use crate::scope::{Entry, ScopeHandle, Spec};
@@ -66,6 +66,11 @@ impl Runtime {
         self.entry.handle()
     }
 
+    /// A handle for other threads, to have functions run on this one once the runtime runs.
+    pub fn handle(&self) -> RuntimeHandle {
+        self.core.handle()
+    }
+
     /// Runs `main` on this thread until it is done.
     ///
     /// # Errors
@@ -74,7 +79,8 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// Inside of another `run` on the same thread, and when `main` panics.
+    /// Inside of another `run` on the same thread, and when `main` panics, or a call that was given to
+    /// a [`RuntimeHandle`].
     #[track_caller]
     pub fn run<T>(self, main: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
         assert!(
@@ -88,13 +94,14 @@ impl Runtime {
         };
         let mut main = pin!(Some(main));
         let result = reactor::block_on(poll_fn(|cx| root.poll(cx, main.as_mut())));
-        let dropped = {
+        let (calls, dropped) = {
             let _entered = root.core.enter();
+            let calls = root.core.finish_calls();
             root.core.close();
-            catch_unwind(AssertUnwindSafe(|| main.set(None)))
+            (calls, catch_unwind(AssertUnwindSafe(|| main.set(None))))
         };
         root.leave();
-        match (result, dropped) {
+        match (result, dropped.and(calls)) {
             (Ok(result), Ok(())) => result,
             (Err(panic), _) | (Ok(_), Err(panic)) => resume_unwind(panic),
         }

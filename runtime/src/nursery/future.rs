@@ -147,8 +147,6 @@ struct Place {
     link: Link,
     list: ListId,
     body: Option<Seat>,
-    /// How many tasks are left of a batch that was stopped when the turn's share was used up.
-    interrupted: u32,
 }
 
 /// What makes a body or a child something that can be woken and cancelled.
@@ -309,7 +307,6 @@ impl<'scope> Nursery<'scope, '_> {
             link,
             list,
             body: Some(Seat { key, node }),
-            interrupted: 0,
         }
     }
 
@@ -541,41 +538,23 @@ impl<T, F: Future<Output = Result<T>>> Future for NurseryFuture<F, T> {
             return Poll::Pending;
         }
         let (core, _, list) = nursery.place();
-        let interrupted = match &mut *nursery.place.borrow_mut() {
-            Some(place) => {
-                place.link.follow();
-                std::mem::take(&mut place.interrupted)
-            }
-            None => 0,
-        };
+        if let Some(place) = &mut *nursery.place.borrow_mut() {
+            place.link.follow();
+        }
         let poller = core.with_slots(|slots| slots.set_poller(list, cx.waker()));
         drop(poller);
-        let batch = match interrupted {
-            0 => {
-                core.shuffle(list);
-                core.with_slots(|slots| slots.ready(list))
-            }
-            left => left,
-        };
+        let batch = core.begin_batch(list);
         for turn in 0..batch {
             // One at least, or a nursery deep down would never get its turn.
             if !core.take_poll() && turn > 0 {
-                if let Some(place) = &mut *nursery.place.borrow_mut() {
-                    place.interrupted = batch - turn;
-                }
                 cx.waker().wake_by_ref();
                 break;
             }
-            match core.with_slots(|slots| slots.pop(list)) {
+            match core.with_slots(|slots| slots.pop_batch(list)) {
                 None => break,
                 Some((key, BODY)) => poll_body(nursery, &core, key, this.body.as_mut(), this.value),
                 Some((key, number)) => nursery.poll_child(&core, key, number),
             }
-        }
-        // Who became ready between the two parts of a batch did not wake this nursery, for it was
-        // queued already.
-        if interrupted > 0 && core.with_slots(|slots| slots.ready(list)) > 0 {
-            cx.waker().wake_by_ref();
         }
         let waiting = this.body.is_some()
             || nursery.starting.get() > 0
