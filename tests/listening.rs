@@ -17,7 +17,7 @@ use sockets::{Directory, Echo, Peer, actor, aid, any_port, aside, beside, echo, 
 use tractor::runtime::{nursery, time};
 use tractor::{
     Address, Caller, CancelKind, ConnectError, Context, ListenError, ListenOptions, PeerLost,
-    Result, RunOptions, connect, endpoint, listen,
+    Result, RunOptions, SpawnError, SpawnFailure, SpawnOptions, connect, endpoint, listen,
 };
 
 /// Asks whoever listens there to end, and says whether it will.
@@ -272,6 +272,38 @@ fn disconnecting_ends_what_is_open() {
             Ok(())
         })
         .await
+    })
+    .unwrap();
+}
+
+#[test]
+fn child_listens_from_its_start_or_is_not_started() {
+    common::tree(async |options: SpawnOptions| {
+        let directory = Directory::new();
+        let at = Address::Unix(directory.socket());
+        tractor::nursery(async |an| {
+            let options = options.enable(sockets::double).listen(any_port());
+            let first = options.clone().listen(at.clone());
+            an.start_actor("first", first).await?;
+            assert_eq!(connect(&at).await?.run(sockets::double, 2).await?, 4);
+            for in_thread in [false, true] {
+                let mut second = options.clone().listen(at.clone());
+                if in_thread {
+                    second = second.in_thread();
+                }
+                let error = an.start_actor("second", second).await.unwrap_err();
+                let error: &SpawnError = error.downcast_ref().expect("it is not started");
+                assert!(matches!(error.failure(), SpawnFailure::Boot(_)), "{error}");
+                assert!(error.to_string().contains("actor.sock"), "{error}");
+            }
+            // It goes on listening.
+            assert_eq!(connect(&at).await?.run(sockets::double, 3).await?, 6);
+            an.cancel();
+            Ok(())
+        })
+        .await?;
+        assert!(!directory.socket().exists());
+        Ok(())
     })
     .unwrap();
 }

@@ -69,7 +69,10 @@ enum Turn {
 impl Child {
     pub(super) fn new(actor: &Rc<Actor>, uid: Uid, home: Home, options: SpawnOptions) -> Rc<Self> {
         let home = Rc::new(home);
-        let listen = own_places(&actor.whereabouts().registrars(), &uid);
+        let listen = match options.listen.is_empty() {
+            true => own_places(&actor.whereabouts().registrars(), &uid),
+            false => options.listen.clone(),
+        };
         actor.adopt(&home);
         Rc::new(Self {
             actor: actor.clone(),

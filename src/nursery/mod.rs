@@ -4,6 +4,7 @@ mod child;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::io;
 use std::rc::{Rc, Weak};
 
 use tractor_runtime::{
@@ -88,6 +89,11 @@ impl ActorNursery {
         };
         if is_marked() || self.actor.is_astray() {
             return Err(failed(SpawnFailure::NotEntered).into());
+        }
+        if let Some(address) = options.listen.iter().find(|at| at.to_wire().is_none()) {
+            let text = format!("{address} is no text, and cannot be told to it");
+            let error = io::Error::new(io::ErrorKind::InvalidInput, text);
+            return Err(failed(SpawnFailure::NotStarted(error)).into());
         }
         let uid = Uid::fresh(name);
         let (home, channel) = Home::start(&uid, &options, self.actor.watchdog(), &self.tasks)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::home::Place;
 use crate::actor::Actor;
 use crate::endpoint::{Endpoint, Table, path_of};
+use crate::transport::Address;
 
 /// How a child is started and stopped, and what it may be asked to run.
 ///
@@ -23,6 +24,7 @@ pub struct SpawnOptions {
     pub(crate) program: Option<(PathBuf, Vec<OsString>)>,
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
     pub(crate) enabled: Vec<Exposed>,
+    pub(crate) listen: Vec<Address>,
     pub(crate) grace: Duration,
     pub(crate) term_grace: Duration,
     pub(crate) orphan_grace: Duration,
@@ -48,6 +50,7 @@ impl SpawnOptions {
             program: None,
             env: Vec::new(),
             enabled: Vec::new(),
+            listen: Vec::new(),
             grace: Duration::from_millis(1600),
             term_grace: Duration::from_millis(500),
             orphan_grace: Duration::from_millis(500),
@@ -150,6 +153,18 @@ impl SpawnOptions {
     #[must_use]
     pub fn enable_module(mut self, module: impl Into<String>) -> Self {
         self.enabled.push(Exposed::Module(module.into()));
+        self
+    }
+
+    /// An address at which the child listens from its start, as with [`listen`](crate::listen),
+    /// beside others that are given so. Without any it listens only if it is to be
+    /// [found](crate::RunOptions::registry), beside its registrars.
+    ///
+    /// If it cannot, it is not started: [`SpawnFailure::Boot`](crate::SpawnFailure::Boot). Port 0
+    /// is any that is free; the child knows [which](crate::ActorInfo::addresses).
+    #[must_use]
+    pub fn listen(mut self, address: Address) -> Self {
+        self.listen.push(address);
         self
     }
 
