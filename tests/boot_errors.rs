@@ -4,7 +4,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Cell, MARKER, Marker, in_every_cell, tree, tree_gone_within, tree_of};
+use common::{
+    Cell, MARKER, Marker, in_every_cell, over_every_transport, tree, tree_gone_within, tree_of,
+};
 use tractor::runtime::move_on_after;
 use tractor::{
     EndpointNotFound, Error, InvalidPath, ModuleNotExposed, MsgTypeError, NoActor, Result,
@@ -37,7 +39,7 @@ fn refused(
 ) -> Error {
     tree_of(cell, async |options| {
         tractor::nursery(async |an| {
-            let portal = an.start_actor("actor", enable(options)).await?;
+            let portal = cell.start(an, "actor", enable(options)).await?;
             let error = call(portal).await.unwrap_err();
             an.cancel();
             Ok(error)
@@ -69,7 +71,7 @@ fn failure(error: &Error) -> &SpawnFailure {
     error.failure()
 }
 
-in_every_cell![
+over_every_transport![
     endpoint_is_not_enabled,
     endpoint_of_a_module_that_is_not_enabled,
     endpoint_of_a_module_above,
@@ -78,8 +80,9 @@ in_every_cell![
     result_of_another_type,
     name_that_is_none,
     given_name_and_path_are_both_callable,
-    failed_start_fails_nobody_else,
 ];
+
+in_every_cell![failed_start_fails_nobody_else];
 
 fn endpoint_is_not_enabled(cell: Cell) {
     let error = refused(
@@ -107,7 +110,7 @@ fn endpoint_of_a_module_above(cell: Cell) {
     tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let options = options.enable_module("boot_errors");
-            let portal = an.start_actor("actor", options).await?;
+            let portal = cell.start(an, "actor", options).await?;
             assert_eq!(portal.run(inner::halve, 4).await?, 2);
             an.cancel();
             Ok(())
@@ -148,7 +151,7 @@ fn result_of_another_type(cell: Cell) {
     let error = tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let options = options.enable(inner::halve);
-            let portal = an.start_actor("actor", options).await?;
+            let portal = cell.start(an, "actor", options).await?;
             let name = "boot_errors::inner:halve";
             let error = portal.run_named::<_, String>(name, 4).await.unwrap_err();
             an.cancel();
@@ -177,7 +180,7 @@ fn given_name_and_path_are_both_callable(cell: Cell) {
     tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let options = options.enable_module("math").enable_module("boot_errors");
-            let portal = an.start_actor("actor", options).await?;
+            let portal = cell.start(an, "actor", options).await?;
             let by_name: u64 = portal.run_named("math:double", 2).await?;
             let by_path: u64 = portal.run_named("boot_errors:double", 3).await?;
             assert_eq!((by_name, by_path), (4, 6));

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::{Cell, in_every_cell, tree, tree_of};
+use common::{Cell, in_every_cell, over_every_transport, tree, tree_of};
 use tractor::runtime::{TooSlow, fail_after, nursery, time};
 use tractor::{Error, PeerLost, Portal, RemoteActorError, Result, SpawnOptions, endpoint};
 
@@ -59,7 +59,7 @@ fn with_actor<T>(
     tree_of(cell, async |marked: SpawnOptions| {
         tractor::nursery(async |an| {
             let options = options(marked).enable_module("calls");
-            let portal = an.start_actor("actor", options).await?;
+            let portal = cell.start(an, "actor", options).await?;
             let result = body(&portal).await?;
             an.cancel();
             Ok(result)
@@ -68,18 +68,20 @@ fn with_actor<T>(
     })
 }
 
-in_every_cell![
+over_every_transport![
     a_call_gives_its_result,
     many_tasks_share_a_portal,
     call_that_is_too_slow_is_cancelled,
     group_of_errors_is_one_error_of_the_endpoint,
-    call_of_an_actor_that_is_gone,
 ];
+
+// The parent knows how it ended.
+in_every_cell![call_of_an_actor_that_is_gone];
 
 fn a_call_gives_its_result(cell: Cell) {
     tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
-            let portal = an.start_actor("doubler", options.enable(double)).await?;
+            let portal = cell.start(an, "doubler", options.enable(double)).await?;
             assert_eq!(portal.run(double, 21).await?, 42);
             an.cancel();
             Ok(())
@@ -92,7 +94,7 @@ fn a_call_gives_its_result(cell: Cell) {
 fn many_tasks_share_a_portal(cell: Cell) {
     tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
-            let portal = an.start_actor("doubler", options.enable(double)).await?;
+            let portal = cell.start(an, "doubler", options.enable(double)).await?;
             nursery(async |n| {
                 for x in 0..100 {
                     let portal = &portal;

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Cell, in_every_cell, tree_of};
+use common::{Cell, over_every_transport, tree_of};
 use serde::{Deserialize, Serialize};
 use tractor::{
     Caller, Context, Dialog, MsgTypeError, Outcome, Portal, Result, SpawnOptions, endpoint,
@@ -72,7 +72,7 @@ fn with_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Re
     tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let options = options.enable_module("payloads");
-            let portal = an.start_actor("actor", options).await?;
+            let portal = cell.start(an, "actor", options).await?;
             let result = body(&portal).await?;
             // A value of the wrong type costs the dialog that it is in.
             let plan = plan(First::Point(ORIGIN), None);
@@ -101,7 +101,7 @@ fn plan(first: First, result: Option<&str>) -> Plan {
     }
 }
 
-in_every_cell![
+over_every_transport![
     first_value_of_another_type,
     result_of_another_type,
     first_value_and_result_of_the_right_types,

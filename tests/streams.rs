@@ -4,8 +4,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Cell, in_every_cell, tree_of};
+use common::{Cell, over_every_transport, tree_of};
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use tractor::runtime::{move_on_after, nursery, time};
 use tractor::{
     Caller, Context, Dialog, MsgTypeError, Portal, Result, SpawnOptions, StreamClosed, endpoint,
@@ -14,8 +15,12 @@ use tractor::{
 struct Echo;
 impl Dialog for Echo {
     type Started = ();
-    type ToChild = Vec<u8>;
-    type ToParent = Vec<u8>;
+    type ToChild = ByteBuf;
+    type ToParent = ByteBuf;
+}
+
+fn bytes(bytes: &[u8]) -> ByteBuf {
+    ByteBuf::from(bytes)
 }
 
 /// Sends back what comes, until that ends; says how many it were.
@@ -96,7 +101,7 @@ fn with_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Re
     tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
             let options = options.enable_module("streams");
-            let portal = an.start_actor("actor", options).await?;
+            let portal = cell.start(an, "actor", options).await?;
             let result = body(&portal).await?;
             an.cancel();
             Ok(result)
@@ -105,7 +110,7 @@ fn with_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Re
     })
 }
 
-in_every_cell![
+over_every_transport![
     echo_of_items_of_many_sizes,
     both_ways_at_once,
     sender_waits_for_a_receiver_that_does_not_receive,
@@ -123,14 +128,17 @@ fn echo_of_items_of_many_sizes(cell: Cell) {
             .open_context(echo, (), async |ctx, ()| {
                 let stream = ctx.open_stream()?;
                 for size in [0, 1, 100, 16 << 10, 1 << 20, 2 << 20, 3] {
-                    let item = vec![size as u8; size];
+                    let item = ByteBuf::from(vec![size as u8; size]);
                     stream.send(&item).await?;
                     assert!(stream.receive().await? == Some(item), "{size}");
                 }
-                let error = stream.send(&vec![1; 17 << 20]).await.unwrap_err();
+                let error = stream
+                    .send(&ByteBuf::from(vec![1; 17 << 20]))
+                    .await
+                    .unwrap_err();
                 assert!(error.is::<MsgTypeError>(), "{error:?}");
-                stream.send(&vec![1]).await?;
-                assert_eq!(stream.receive().await?, Some(vec![1]));
+                stream.send(&bytes(&[1])).await?;
+                assert_eq!(stream.receive().await?, Some(bytes(&[1])));
                 drop(stream);
                 ctx.wait_for_result().await
             })
@@ -149,12 +157,12 @@ fn both_ways_at_once(cell: Cell) {
                 nursery(async |n| {
                     n.start_soon(async move {
                         for item in 0..ITEMS {
-                            stream.send(&item.to_le_bytes().into()).await?;
+                            stream.send(&bytes(&item.to_le_bytes())).await?;
                         }
                         Ok(())
                     });
                     for item in 0..ITEMS {
-                        assert_eq!(stream.receive().await?, Some(item.to_le_bytes().into()));
+                        assert_eq!(stream.receive().await?, Some(bytes(&item.to_le_bytes())));
                     }
                     Ok(())
                 })
@@ -277,8 +285,8 @@ fn several_contexts_on_one_connection(cell: Cell) {
                         .open_context(echo, (), async |ctx, ()| {
                             let stream = ctx.open_stream()?;
                             for round in 0..50u8 {
-                                stream.send(&vec![id, round]).await?;
-                                assert_eq!(stream.receive().await?, Some(vec![id, round]));
+                                stream.send(&bytes(&[id, round])).await?;
+                                assert_eq!(stream.receive().await?, Some(bytes(&[id, round])));
                             }
                             Ok(())
                         })

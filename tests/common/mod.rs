@@ -4,12 +4,15 @@
 use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use std::{fs, process, thread};
 
 use serde::{Deserialize, Serialize};
-use tractor::{ListenOptions, Result, SpawnOptions};
+use tractor::{
+    ActorNursery, Address, ListenOptions, Portal, Result, SpawnOptions, connect, current_actor,
+};
 
 /// A test that takes longer hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(30);
@@ -27,46 +30,98 @@ pub(crate) enum Cell {
     Thread,
     /// Tasks of one runtime over pipes in memory.
     Memory,
+    // As these are, but talked to over a connection to where they listen.
+    ProcessTcp,
+    ProcessUnix,
+    ThreadTcp,
+    ThreadUnix,
 }
 
 impl Cell {
     pub(crate) fn place(self, options: SpawnOptions) -> SpawnOptions {
         match self {
-            Self::Process => options,
-            Self::Thread => options.in_thread(),
+            Self::Process | Self::ProcessTcp | Self::ProcessUnix => options,
+            Self::Thread | Self::ThreadTcp | Self::ThreadUnix => options.in_thread(),
             Self::Memory => options.in_memory(),
         }
     }
+
+    /// Starts an actor, and gives the portal over which this cell talks to it.
+    pub(crate) async fn start(
+        self,
+        an: &ActorNursery,
+        name: &str,
+        options: SpawnOptions,
+    ) -> Result<Portal> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("tractor-{}-cell-{next}", process::id()));
+        let at = match self {
+            Self::Process | Self::Thread | Self::Memory => {
+                return an.start_actor(name, options).await;
+            }
+            Self::ProcessTcp | Self::ThreadTcp => "/ip4/127.0.0.1/tcp/0".parse()?,
+            Self::ProcessUnix | Self::ThreadUnix => Address::Unix(directory.join("actor.sock")),
+        };
+        let options = options.listen(at).enable(listens_at);
+        let parents = an.start_actor(name, options).await?;
+        let listens = parents.run(listens_at, ()).await?;
+        let portal = connect(&listens.parse()?).await;
+        // It is made by who listens. The connection goes on without it.
+        let _ = fs::remove_dir_all(directory);
+        portal
+    }
 }
 
-/// Makes a test for each cell of the table out of each of these functions.
+async fn listens_at((): ()) -> Result<String> {
+    Ok(current_actor()?.addresses()[0].to_string())
+}
+tractor::endpoint!(listens_at);
+
+/// Makes a test for each cell of the table out of each of these functions. These are for tests of
+/// what a parent and its child are to each other, which another connection between them is not.
 #[allow(unused_macros, reason = "each test program uses a part of it")]
 macro_rules! in_every_cell {
     ($($test:ident),* $(,)?) => {
         $(
-            mod $test {
-                use super::common::Cell;
-
-                #[test]
-                fn process() {
-                    super::$test(Cell::Process);
-                }
-
-                #[test]
-                fn thread() {
-                    super::$test(Cell::Thread);
-                }
-
-                #[test]
-                fn memory() {
-                    super::$test(Cell::Memory);
-                }
-            }
+            $crate::common::in_cells!($test: process = Process, thread = Thread, memory = Memory);
         )*
+    };
+}
+
+/// And these for tests of what any two actors do, over whatever is between them. The actors in
+/// memory have the one pipe alone: with a socket beside it they had no virtual clock.
+#[allow(unused_macros, reason = "each test program uses a part of it")]
+macro_rules! over_every_transport {
+    ($($test:ident),* $(,)?) => {
+        $(
+            $crate::common::in_cells!(
+                $test:
+                process = Process, process_tcp = ProcessTcp, process_unix = ProcessUnix,
+                thread = Thread, thread_tcp = ThreadTcp, thread_unix = ThreadUnix,
+                memory = Memory
+            );
+        )*
+    };
+}
+
+#[allow(unused_macros, reason = "each test program uses a part of it")]
+macro_rules! in_cells {
+    ($test:ident: $($name:ident = $cell:ident),*) => {
+        mod $test {
+            $(
+                #[test]
+                fn $name() {
+                    super::$test($crate::common::Cell::$cell);
+                }
+            )*
+        }
     };
 }
 #[allow(unused_imports, reason = "each test program uses a part of it")]
 pub(crate) use in_every_cell;
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub(crate) use {in_cells, over_every_transport};
 
 /// Runs a test's tree of these actors, as [`tree`] does. Those in memory have a virtual clock.
 pub(crate) fn tree_of<T>(
@@ -158,7 +213,6 @@ pub(crate) struct Marker(String);
 
 impl Marker {
     pub(crate) fn new() -> Self {
-        use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         Self(format!("{}-{next}", process::id()))
