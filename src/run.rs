@@ -43,6 +43,7 @@ pub struct RunOptions {
     signals: Vec<Stop>,
     exposed: Vec<Exposed>,
     plan: Plan,
+    plain: bool,
 }
 
 impl RunOptions {
@@ -53,6 +54,7 @@ impl RunOptions {
             signals: Stop::ALL.into(),
             exposed: Vec::new(),
             plan: Plan::default(),
+            plain: false,
         }
     }
 
@@ -137,6 +139,15 @@ impl RunOptions {
         self
     }
 
+    /// Whether the actor speaks to peers of this library as it does to all others: in the protocol
+    /// that they have in common with those in other languages, without flow control and the causes
+    /// of cancellations. It is for programs that are to behave alike with both.
+    #[must_use]
+    pub fn plain_protocol(mut self, plain: bool) -> Self {
+        self.plain = plain;
+        self
+    }
+
     /// Whether SIGINT cancels `main`.
     #[must_use]
     pub fn sigint(self, take: bool) -> Self {
@@ -163,21 +174,25 @@ impl RunOptions {
         self
     }
 
-    /// Runs the actor until it is cancelled, by a signal or by somebody who may, and does nothing
-    /// else: for what others call here.
+    /// Runs the actor for what others call here, until it is cancelled, by a signal or by
+    /// somebody who may. `up` is called when it listens, and is registered.
     ///
     /// # Errors
     ///
-    /// The cancellation, unless an actor asked for it; those of [`run`](Self::run).
+    /// Those of `up` and of [`run`](Self::run), and the cancellation unless another actor asked
+    /// for it.
     ///
     /// # Panics
     ///
-    /// Inside of another `run` on the same thread.
+    /// As [`run`](Self::run) does.
     #[track_caller]
-    pub fn run_daemon(self) -> Result<()> {
-        self.run(async || match time::sleep_forever().await {
-            Err(cancelled) if cancelled.cause().peer().is_none() => Err(cancelled.into()),
-            _ => Ok(()),
+    pub fn run_daemon(self, up: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+        self.run(async || {
+            up().await?;
+            match time::sleep_forever().await {
+                Err(cancelled) if cancelled.cause().peer().is_none() => Err(cancelled.into()),
+                _ => Ok(()),
+            }
         })
     }
 
@@ -233,6 +248,9 @@ impl RunOptions {
             actor.goes_astray();
         }
         host(actor, async |actor| {
+            if self.plain {
+                actor.be_plain();
+            }
             take_signals(actor, &self.signals)?;
             let membership = self.plan.carry_out(actor).await?;
             finally(main(), Membership::EXIT_LIMIT, async || {

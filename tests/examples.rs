@@ -1,12 +1,14 @@
 //! The examples do what they say.
 
 mod common;
+#[path = "common/programs.rs"]
+mod programs;
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{HangGuard, MARKER, Marker};
+use programs::example;
 
 #[test]
 fn hello() {
@@ -29,22 +31,4 @@ fn hello() {
     assert!(ticks.starts_with(&["tick 1", "tick 2", "tick 3"]), "{text}");
     assert_eq!(*cancelled, "cancelled by root");
     marker.gone_within(Duration::from_secs(5));
-}
-
-/// The program of an example. Cargo builds all of them when it tests everything, and none when it
-/// is to run this test alone.
-fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let profile = tests.parent().and_then(|deps| deps.parent()).unwrap();
-    let program = profile.join("examples").join(name);
-    if !program.exists() {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--example", name, "--target-dir"]);
-        build.arg(profile.parent().unwrap());
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success());
-    }
-    program
 }

@@ -16,7 +16,7 @@ use crate::error::{self, PeerLost};
 use crate::spawn::Exit;
 use crate::transport::{Link, LinkError, LinkReader, Received};
 use crate::wire::{
-    Aid, CauseInfo, Cid, ErrorMsg, Features, FuncType, Message, Payload, Start, Uid,
+    Aid, CauseInfo, CauseKind, Cid, ErrorMsg, Features, FuncType, Message, Payload, Start, Uid,
 };
 
 /// A connection to another actor: what is written to it, and whose is what comes from it.
@@ -69,7 +69,9 @@ struct CancelTask {
 
 impl Connection {
     pub(crate) fn new(actor: &Rc<Actor>, peer: &Aid, link: Rc<Link>) -> Rc<Self> {
-        let features = peer.features.unwrap_or_default();
+        let features = peer.features.filter(|_| !actor.is_plain());
+        let holds = features.is_some();
+        let features = features.unwrap_or_default();
         link.agree(&features);
         let conn = Rc::new(Self {
             id: actor.next_connection(),
@@ -78,7 +80,7 @@ impl Connection {
             peer: peer.uid.clone(),
             features,
             to_registrar: peer.is_registrar == Some(true),
-            holds: peer.features.is_some(),
+            holds,
             link,
             halves: RefCell::default(),
             requests: RefCell::default(),
@@ -333,7 +335,18 @@ impl Connection {
     fn deliver(self: &Rc<Self>, cid: &Cid, message: Message) {
         let half = self.halves.borrow().get(cid).cloned();
         if let Some(half) = half {
-            return half.message(message);
+            let has_failed = match &message {
+                Message::Error(error) => !error.is_cancellation() && half.awaits_first(),
+                _ => false,
+            };
+            half.message(message);
+            // Who opens a context in the common protocol cancels what failed before its first
+            // value.
+            if has_failed && !self.holds && !half.cancel_called() {
+                let cause = Cause::new(CauseKind::SiblingFailed, self.own.clone());
+                self.request_cancel_task(&half, &cause);
+            }
+            return;
         }
         let accepted = match message {
             Message::CancelAck { pld, .. } => pld,

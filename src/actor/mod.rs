@@ -48,6 +48,8 @@ pub(crate) struct Actor {
     extensions: Extensions,
     ends: Ends,
     astray: Cell<bool>,
+    /// Speaks the common protocol only, to whomever.
+    plain: Cell<bool>,
     whereabouts: Whereabouts,
     office: OnceCell<Office>,
 }
@@ -78,6 +80,7 @@ impl Actor {
             extensions: Extensions::default(),
             ends: Ends::default(),
             astray: Cell::new(false),
+            plain: Cell::new(false),
             whereabouts: Whereabouts::default(),
             office: OnceCell::new(),
         }
@@ -99,8 +102,17 @@ impl Actor {
             pid: Some(std::process::id().into()),
             is_registrar: Some(self.is_registrar()),
             is_probe: false,
-            features: Some(Features::ours()),
+            features: (!self.is_plain()).then(Features::ours),
         }
+    }
+
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain.get()
+    }
+
+    /// Speaks nothing but the common protocol from now on.
+    pub(crate) fn be_plain(&self) {
+        self.plain.set(true);
     }
 
     pub(crate) fn whereabouts(&self) -> &Whereabouts {

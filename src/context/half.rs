@@ -511,6 +511,11 @@ impl Half {
         }
     }
 
+    /// Whether this opened a context whose first value is still to come.
+    pub(crate) fn awaits_first(&self) -> bool {
+        matches!(&*self.machine.borrow(), Machine::Parent(machine) if machine.awaits_first())
+    }
+
     pub(crate) fn cancel_acked(&self) -> bool {
         match &*self.machine.borrow() {
             Machine::Parent(machine) => machine.cancel_acked(),

@@ -205,6 +205,11 @@ impl Parent {
         self.is_sent
     }
 
+    /// The endpoint is at work, and its first value is still to come.
+    pub(crate) fn awaits_first(&self) -> bool {
+        self.state == ParentState::Acked && self.kind == Kind::Context
+    }
+
     pub(crate) fn cancel_called(&self) -> bool {
         self.cancel.is_asked()
     }
