@@ -2,11 +2,13 @@
 
 mod future;
 mod handle;
+mod shared;
 mod start;
 mod task;
 
 pub(crate) use future::BODY;
 pub use future::{Nursery, NurseryOptions, nursery};
 pub use handle::NurseryHandle;
+pub use shared::SharedTask;
 pub use start::{NotStarted, TaskStatus};
 pub use task::{ChildCancelled, ChildPanicked, Gone, NurseryClosed, TaskHandle};
