@@ -68,6 +68,7 @@
 //! | [`Nursery::start`] | no: the child is cancelled in its place, and waited for | the result is the child's |
 //! | [`CancelToken::cancelled`] | yes | |
 //! | [`race`], [`wait_any`], [`first_ok`], [`gather`], [`gather_limited`], [`join_all`], [`with_producer`](sync::with_producer) | no: what runs is cancelled in their place, and waited for | nothing of it is left |
+//! | [`Nursery::start_soon_limited`] | yes | the child is not started, and dropped |
 //! | leaving a [`nursery`] | no: the children are cancelled in its place, and waited for | no child is left |
 //! | [`Io`](io::Io)'s operations | yes | nothing was read or written |
 //! | [`ChildExit::wait`](process::ChildExit::wait), [`ChildExit::ended`](process::ChildExit::ended) | yes | the process goes on |
@@ -206,8 +207,8 @@ pub use executor::{
 };
 pub use host::{Runtime, RuntimeBuilder, in_runtime, run};
 pub use nursery::{
-    ChildCancelled, ChildPanicked, Gone, NotStarted, Nursery, NurseryClosed, NurseryHandle,
-    NurseryOptions, SharedTask, TaskHandle, TaskStatus, nursery,
+    ChildCancelled, ChildOptions, ChildPanicked, Gone, NotStarted, Nursery, NurseryClosed,
+    NurseryHandle, NurseryOptions, SharedTask, TaskHandle, TaskStatus, nursery,
 };
 pub use scope::{
     CancelScope, Cancellable, Checkpoint, CheckpointIfCancelled, EffectiveDeadline, FailAfter,

@@ -256,12 +256,6 @@ impl<'scope, T> TaskHandle<'scope, T> {
         self.task.poll_end(cx)
     }
 
-    pub(crate) fn name(&self, name: &str) {
-        if let Some((core, node)) = &self.seat {
-            core.name_task(*node, name.into());
-        }
-    }
-
     /// Cancels this child alone. Its nursery and its siblings go on.
     #[track_caller]
     pub fn cancel(&self) {
