@@ -32,10 +32,9 @@
 //! * [`CancelScope`], [`ScopeHandle`], [`move_on_after`], [`fail_after`], [`shield`],
 //!   [`shield_for`], [`finally`]: cancellation.
 //! * [`RuntimeHandle`]: from other threads.
-//! * [`race`], [`first_ok`], [`gather`], [`join_all`]: several futures at once; [`CancelToken`]: one
-//!   cancellation for many places.
 //! * [`Cancelled`], [`CancelCause`], [`Outcome`], [`Error`]: what came of it.
 //! * [`time`], [`sync`], [`io`], [`process`]: operations that wait.
+//! * [`thread`]: blocking calls and `Send` futures off this thread, and back.
 //! * [`testing`]: virtual time and deterministic order.
 //!
 //! # Checkpoints
@@ -63,14 +62,13 @@
 //! | [`Barrier::wait`](sync::Barrier::wait) | yes | it does not count as arrived |
 //! | [`BroadcastReceiver::recv`](sync::BroadcastReceiver::recv) | yes | no item was taken |
 //! | [`WatchReceiver::changed`](sync::WatchReceiver::changed) | yes | the value does not count as seen |
-//! | [`Producer::send`](sync::Producer::send) | yes | the item is dropped, if nobody received it |
-//! | awaiting a [`TaskHandle`] or [`SharedTask`], [`TaskHandle::gone`] | yes | the child goes on |
+//! | awaiting a [`TaskHandle`], [`TaskHandle::gone`] | yes | the child goes on |
 //! | [`Nursery::start`] | no: the child is cancelled in its place, and waited for | the result is the child's |
-//! | [`CancelToken::cancelled`] | yes | |
-//! | [`race`], [`wait_any`], [`first_ok`], [`gather`], [`gather_limited`], [`join_all`], [`with_producer`](sync::with_producer) | no: what runs is cancelled in their place, and waited for | nothing of it is left |
-//! | [`Nursery::start_soon_limited`] | yes | the child is not started, and dropped |
 //! | leaving a [`nursery`] | no: the children are cancelled in its place, and waited for | no child is left |
 //! | [`Io`](io::Io)'s operations | yes | nothing was read or written |
+//! | [`thread::run_sync`] | before it begins; then it is waited for | the function was not run, or has its result |
+//! | the same, [allowed to be abandoned](thread::Call::abandon_on_cancel) | yes | the function goes on, and its result is discarded |
+//! | awaiting what [`thread::spawn`] gave | yes | the future has been dropped |
 //! | [`ChildExit::wait`](process::ChildExit::wait), [`ChildExit::ended`](process::ChildExit::ended) | yes | the process goes on |
 //! | entering or leaving a scope, [`Nursery::start_soon`], everything with `try_` | no | |
 //!
@@ -130,12 +128,21 @@
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use tractor_runtime::{race, run, time::sleep};
+//! # use tractor_runtime::{nursery, run, sync::channel, time::sleep};
 //! # let first = run(async || {
-//! let first = race([5, 1, 3].map(|wait| async move {
-//!     sleep(Duration::from_millis(wait)).await?;
-//!     Ok(wait)
-//! }))
+//! let (sender, receiver) = channel(1);
+//! let first = nursery(async |n| {
+//!     for wait in [5, 1, 3] {
+//!         let sender = sender.clone();
+//!         n.start_soon(async move {
+//!             sleep(Duration::from_millis(wait)).await?;
+//!             Ok(sender.send(wait).await?)
+//!         });
+//!     }
+//!     let first = receiver.recv().await?;
+//!     n.cancel();
+//!     Ok(first)
+//! })
 //! .await?;
 //! # Ok(first)
 //! # }).unwrap();
@@ -182,7 +189,6 @@
 compile_error!("tractor-runtime supports 64-bit Unix systems only: its wakers are 64-bit integers");
 
 mod cause;
-mod combine;
 mod error;
 mod executor;
 mod host;
@@ -193,13 +199,10 @@ mod reactor;
 mod scope;
 pub mod sync;
 pub mod testing;
+pub mod thread;
 pub mod time;
 
 pub use cause::{CancelCause, CancelKind, Cancelled, Peer};
-pub use combine::{
-    CancelToken, Competitors, First, Linked, NoCompetitors, first_ok, gather, gather_limited,
-    join_all, race, wait_any,
-};
 pub use error::{Error, ErrorId, Leaves, Result};
 pub use executor::{
     RunFinished, RuntimeHandle, Statistics, TaskId, Trigger, current_task, runtime_handle,
@@ -207,8 +210,8 @@ pub use executor::{
 };
 pub use host::{Runtime, RuntimeBuilder, in_runtime, run};
 pub use nursery::{
-    ChildCancelled, ChildOptions, ChildPanicked, Gone, NotStarted, Nursery, NurseryClosed,
-    NurseryHandle, NurseryOptions, SharedTask, TaskHandle, TaskStatus, nursery,
+    ChildCancelled, ChildPanicked, Gone, NotStarted, Nursery, NurseryClosed, NurseryHandle,
+    NurseryOptions, TaskHandle, TaskStatus, nursery,
 };
 pub use scope::{
     CancelScope, Cancellable, Checkpoint, CheckpointIfCancelled, EffectiveDeadline, FailAfter,

@@ -179,6 +179,12 @@ pub struct RunFinished {
     _private: (),
 }
 
+impl RunFinished {
+    pub(crate) fn new() -> Self {
+        Self { _private: () }
+    }
+}
+
 impl fmt::Display for RunFinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the runtime has finished")

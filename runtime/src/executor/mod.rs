@@ -6,11 +6,12 @@ mod leaf;
 pub(crate) mod remote;
 pub(crate) mod slots;
 pub(crate) mod sync;
+mod system;
 mod task;
 pub(crate) mod waker;
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::panic::Location;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,10 +29,12 @@ pub(crate) use task::{Polled, poll_task};
 
 use crate::cause::{CancelCause, CancelKind, Cancelled, TaskLabel};
 use crate::scope::tree::{MayDrop, NodeId, Tree, Woken};
+use crate::sync::CapacityLimiter;
 use crate::testing::{Idle, Rng};
 use crate::time::Instant;
 use crate::time::clock::Clock;
 use slots::{ListId, ROOT_LIST, Slots};
+use system::Systems;
 use waker::{Key, Registration};
 
 /// How many polls of tasks one turn makes before it gives the host, and readiness of I/O, a
@@ -72,6 +75,11 @@ pub(crate) struct Core {
     closed: Cell<bool>,
     rng: RefCell<Option<Rng>>,
     pub(crate) idle: Idle,
+    systems: Systems,
+    /// How many calls of this runtime are in other threads.
+    pub(crate) in_threads: Cell<isize>,
+    /// What limits them if nothing else does.
+    pub(crate) thread_limiter: OnceCell<CapacityLimiter>,
 }
 
 /// What a turn found.
@@ -240,6 +248,9 @@ impl Core {
             closed: Cell::new(false),
             rng: RefCell::new(rng),
             idle: Idle::default(),
+            systems: Systems::default(),
+            in_threads: Cell::new(0),
+            thread_limiter: OnceCell::new(),
         })
     }
 

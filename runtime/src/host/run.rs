@@ -98,7 +98,9 @@ impl Runtime {
             let _entered = root.core.enter();
             let calls = root.core.finish_calls();
             root.core.close();
-            (calls, catch_unwind(AssertUnwindSafe(|| main.set(None))))
+            let dropped = catch_unwind(AssertUnwindSafe(|| main.set(None)));
+            root.core.drop_systems();
+            (calls, dropped)
         };
         root.leave();
         match (result, dropped.and(calls)) {
@@ -178,8 +180,13 @@ impl Root {
         loop {
             let (turn, worked) = {
                 let _entered = self.core.enter();
-                self.core
-                    .turn(|_| poll_main(&self.core, self.key, self.node, main.as_mut()))
+                self.core.turn(|key| {
+                    if key == self.key {
+                        return poll_main(&self.core, key, self.node, main.as_mut());
+                    }
+                    self.core.poll_system(key);
+                    Poll::Pending
+                })
             };
             if worked {
                 self.quiet.disturb();

@@ -158,6 +158,8 @@ impl Quiet {
     pub(crate) fn wait(&mut self, core: &Core, deadline: Option<Instant>) -> Wait {
         let (real_deadline, autojump) = match core.clock() {
             Clock::Real => (deadline, None),
+            // What a thread brings may be due before the deadline.
+            Clock::Virtual(_) if core.in_threads.get() > 0 => (None, None),
             Clock::Virtual(clock) => (None, clock.autojump().filter(|_| deadline.is_some())),
         };
         let waiters = core.idle.smallest_cushion();
