@@ -496,7 +496,8 @@ pub enum SpawnFailure {
     Exited(Option<ExitStatus>),
     /// The process did not answer within this limit.
     TimedOut(Duration),
-    /// It was asked to end while it started.
+    /// It was asked to end before the process had answered, and still had not when its grace was
+    /// over.
     Asked,
     /// The actor said why it cannot run.
     Boot(RemoteActorError),
@@ -532,7 +533,7 @@ impl fmt::Display for SpawnError {
                 "did not answer within {}; its program has to call `tractor::run` in main",
                 seconds(*limit)
             ),
-            SpawnFailure::Asked => f.write_str("was asked to end while it started"),
+            SpawnFailure::Asked => f.write_str("was asked to end before it answered"),
             SpawnFailure::Boot(error) => write!(f, "cannot run: {}", error.message()),
             SpawnFailure::Protocol(reason) => write!(f, "does not speak the protocol: {reason}"),
             SpawnFailure::NotEntered => f.write_str(

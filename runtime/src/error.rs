@@ -93,11 +93,11 @@ impl Error {
         self.is::<crate::scope::TooSlow>()
     }
 
-    /// The first leaf that is an `E`, also where it is what a leaf was made from.
+    /// The first leaf that is an `E`, or an [`io::Error`](std::io::Error) that carries one.
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
         self.leaves().find_map(|leaf| match &leaf.0 {
             Repr::Cancelled(cancelled) => (cancelled as &(dyn StdError + 'static)).downcast_ref(),
-            Repr::One(one) => one.error.downcast_ref(),
+            Repr::One(one) => one.error.downcast_ref().or_else(|| carried(&*one.error)),
             Repr::Group(_) => None,
         })
     }
@@ -249,6 +249,16 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     }
 }
 
+/// For code that speaks that language. A cancellation is recognised in it.
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        match &error.0 {
+            Repr::Cancelled(cancelled) => cancelled.clone().into(),
+            _ => Self::other(AsStd(error)),
+        }
+    }
+}
+
 /// A line for people.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -344,6 +354,9 @@ fn cancellation_in<'a>(mut error: &'a (dyn StdError + 'static)) -> Option<&'a Ca
         if let Some(cancelled) = error.downcast_ref() {
             return Some(cancelled);
         }
+        if let Some(AsStd(Error(Repr::Cancelled(cancelled)))) = error.downcast_ref() {
+            return Some(cancelled);
+        }
         if let Some(crate::sync::RecvError::Cancelled(cancelled)) = error.downcast_ref() {
             return Some(cancelled);
         }
@@ -352,6 +365,12 @@ fn cancellation_in<'a>(mut error: &'a (dyn StdError + 'static)) -> Option<&'a Ca
         }
         error = error.downcast_ref::<std::io::Error>()?.get_ref()?;
     }
+}
+
+/// What an `io::Error` carries.
+fn carried<E: StdError + 'static>(error: &Dyn) -> Option<&E> {
+    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+    inner.downcast_ref()
 }
 
 fn short(type_name: &'static str) -> &'static str {

@@ -33,7 +33,7 @@
 //!   [`shield_for`], [`finally`]: cancellation.
 //! * [`RuntimeHandle`]: from other threads.
 //! * [`Cancelled`], [`CancelCause`], [`Outcome`], [`Error`]: what came of it.
-//! * [`time`], [`sync`], [`io`], [`process`]: operations that wait.
+//! * [`time`], [`sync`], [`io`], [`net`], [`process`]: operations that wait.
 //! * [`thread`]: blocking calls and `Send` futures off this thread, and back.
 //! * [`testing`]: virtual time and deterministic order.
 //!
@@ -66,6 +66,15 @@
 //! | [`Nursery::start`] | no: the child is cancelled in its place, and waited for | the result is the child's |
 //! | leaving a [`nursery`] | no: the children are cancelled in its place, and waited for | no child is left |
 //! | [`Io`](io::Io)'s operations | yes | nothing was read or written |
+//! | [`receive_some`](io::ReceiveStream::receive_some) | yes | nothing was received |
+//! | [`send_rest`](io::SendStream::send_rest) | yes, between pieces too | the slice is what has not been sent |
+//! | [`send_all`](io::SendStream::send_all) | yes, between pieces too | some of it may have been sent |
+//! | [`send_some`](net::SocketStream::send_some), [`send_ready`](io::SendStream::send_ready), [`send_eof`](io::SendStream::send_eof), datagrams | yes | nothing was sent, or told |
+//! | [`close`](io::Close::close) of anything | no | |
+//! | [`accept`](net::Listener::accept) | yes | no connection was taken |
+//! | [`connect_tcp`](net::connect_tcp), [`connect_unix`](net::connect_unix), [`happy_eyeballs`](net::happy_eyeballs) | yes | every socket is closed |
+//! | [`resolve`](net::resolve) | yes | a thread may go on asking; its answer is discarded |
+//! | [`serve_tcp`](net::serve_tcp), [`serve_listeners`](net::serve_listeners) | yes | listeners and connections are closed |
 //! | [`thread::run_sync`] | before it begins; then it is waited for | the function was not run, or has its result |
 //! | the same, [allowed to be abandoned](thread::Call::abandon_on_cancel) | yes | the function goes on, and its result is discarded |
 //! | awaiting what [`thread::spawn`] gave | yes | the future has been dropped |
@@ -193,6 +202,7 @@ mod error;
 mod executor;
 mod host;
 pub mod io;
+pub mod net;
 mod nursery;
 pub mod process;
 mod reactor;

@@ -115,7 +115,7 @@ impl Thread {
         );
         self.thread.take();
         self.exit
-            .replace(Some(Exit::cut_short("its thread was abandoned")));
+            .replace(Some(Exit::Here("its thread was abandoned".into())));
         self.abandoned.set();
     }
 

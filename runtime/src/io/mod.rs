@@ -1,20 +1,48 @@
-//! File descriptors in non-blocking mode, with cancel points.
+//! File descriptors in non-blocking mode, with cancel points, and streams of bytes over them.
+//!
+//! [`Io`] makes any descriptor wait for its turn. On it stand the sockets of [`net`](crate::net)
+//! and the [pipes](pipe), which speak two languages: their own, where buffers are the caller's
+//! and it is always known how many bytes have gone, and the traits [`AsyncRead`] and [`AsyncWrite`]
+//! of the ecosystem.
+//!
+//! [`SendStream`], [`ReceiveStream`] and [`Stream`] are what all streams have in common; the
+//! conformance suites of [`testing`](crate::testing) check them.
+//!
+//! [`AsyncRead`]: futures_lite::io::AsyncRead
+//! [`AsyncWrite`]: futures_lite::io::AsyncWrite
+
+mod error;
+mod exclusive;
+mod pipe;
+mod stapled;
+mod stream;
 
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
+
+pub use error::{Busy, Closed};
+pub use pipe::{PipeReceiver, PipeSender, pipe};
+pub use stapled::Stapled;
+pub use stream::{Close, ReceiveStream, SendStream, Stream};
+
+pub(crate) use exclusive::Exclusive;
+pub(crate) use stream::has_room;
 
 use crate::executor::Leaf;
-use crate::reactor::{Source, poll_ready};
+use crate::reactor::{Direction, Source, poll_ready};
 
 /// Something with a file descriptor, whose operations wait without blocking the thread.
 ///
 /// Every operation is a checkpoint. A cancellation is an [`io::Error`] that carries
 /// [`Cancelled`](crate::Cancelled), and becomes that again by `?` into [`Error`](crate::Error);
 /// the operation has then had no effect.
+///
+/// Any number of tasks may wait for one descriptor. All are woken when it is ready, and those who
+/// come too late wait again.
 pub struct Io<T> {
     source: Source<T>,
 }
@@ -56,14 +84,8 @@ impl<T> Io<T> {
     ///
     /// Those of the operating system, and cancellation.
     pub async fn readable(&self) -> io::Result<()> {
-        let mut leaf = Leaf::default();
-        let mut ready = pin!(None);
-        poll_fn(|cx| {
-            leaf.poll(cx, |cx| {
-                poll_ready(ready.as_mut(), || self.source.readable(), cx)
-            })
-        })
-        .await?
+        self.attempt(Direction::Read, |_, look| look.when_told())
+            .await
     }
 
     /// Waits until something can be written, or an error is to be told.
@@ -72,14 +94,8 @@ impl<T> Io<T> {
     ///
     /// Those of the operating system, and cancellation.
     pub async fn writable(&self) -> io::Result<()> {
-        let mut leaf = Leaf::default();
-        let mut ready = pin!(None);
-        poll_fn(|cx| {
-            leaf.poll(cx, |cx| {
-                poll_ready(ready.as_mut(), || self.source.writable(), cx)
-            })
-        })
-        .await?
+        self.attempt(Direction::Write, |_, look| look.when_told())
+            .await
     }
 
     /// Tries `read`, and again whenever the descriptor may be readable, until it is something
@@ -89,24 +105,7 @@ impl<T> Io<T> {
     ///
     /// Those of `read`, and cancellation; then `read` has not succeeded.
     pub async fn read_with<R>(&self, mut read: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        let mut leaf = Leaf::default();
-        let mut ready = pin!(None);
-        poll_fn(|cx| {
-            leaf.poll(cx, |cx| {
-                loop {
-                    match read(self.get_ref()) {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        result => return Poll::Ready(result),
-                    }
-                    match poll_ready(ready.as_mut(), || self.source.readable(), cx) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                        Poll::Pending => return Poll::Pending,
-                    }
-                }
-            })
-        })
-        .await?
+        self.attempt(Direction::Read, |io, _| read(io)).await
     }
 
     /// Tries `write`, and again whenever the descriptor may be writable, until it is something
@@ -116,24 +115,46 @@ impl<T> Io<T> {
     ///
     /// Those of `write`, and cancellation; then `write` has not succeeded.
     pub async fn write_with<R>(&self, mut write: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.attempt(Direction::Write, |io, _| write(io)).await
+    }
+
+    /// The one loop of all operations: tries until there is an answer other than that it would
+    /// have to wait.
+    pub(crate) async fn attempt<R>(
+        &self,
+        direction: Direction,
+        mut attempt: impl FnMut(&T, Look<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
         let mut leaf = Leaf::default();
         let mut ready = pin!(None);
         poll_fn(|cx| {
             leaf.poll(cx, |cx| {
-                loop {
-                    match write(self.get_ref()) {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        result => return Poll::Ready(result),
-                    }
-                    match poll_ready(ready.as_mut(), || self.source.writable(), cx) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                        Poll::Pending => return Poll::Pending,
-                    }
-                }
+                retry(
+                    cx,
+                    |look| attempt(self.get_ref(), look),
+                    |cx| poll_ready(ready.as_mut(), || self.source.ready(direction), cx),
+                )
             })
         })
         .await?
+    }
+
+    /// The same as a poll, for one caller a direction, who keeps the state of the operation.
+    pub(crate) fn poll_attempt<R>(
+        &self,
+        direction: Direction,
+        leaf: &mut Leaf,
+        cx: &mut Context<'_>,
+        mut attempt: impl FnMut(&T, Look<'_>) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let polled = leaf.poll(cx, |cx| {
+            retry(
+                cx,
+                |look| attempt(self.get_ref(), look),
+                |cx| self.source.poll_ready(direction, cx),
+            )
+        });
+        polled.map(|result| result?)
     }
 }
 
@@ -146,5 +167,46 @@ impl<T: AsFd> AsFd for Io<T> {
 impl<T: fmt::Debug> fmt::Debug for Io<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Io").field(self.get_ref()).finish()
+    }
+}
+
+/// One look at whether an operation can be done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look<'a> {
+    pub(crate) waker: &'a Waker,
+    /// Whether the descriptor has just been said to be ready.
+    told: bool,
+}
+
+impl Look<'_> {
+    /// All there is to do is to wait until it is ready.
+    pub(crate) fn when_told(self) -> io::Result<()> {
+        if self.told {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+}
+
+/// Tries, and waits whenever it has to.
+fn retry<R>(
+    cx: &mut Context<'_>,
+    mut attempt: impl FnMut(Look<'_>) -> io::Result<R>,
+    mut wait: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
+) -> Poll<io::Result<R>> {
+    let mut told = false;
+    loop {
+        let waker = cx.waker();
+        match attempt(Look { waker, told }) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            result => return Poll::Ready(result),
+        }
+        match wait(cx) {
+            Poll::Ready(Ok(())) => told = true,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
     }
 }

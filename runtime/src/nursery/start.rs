@@ -3,12 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::future::Nursery;
-use super::options::Origin;
 use super::task::{ChildCancelled, ChildPanicked, End, NurseryClosed};
 use crate::cause::{CancelCause, CancelKind};
 use crate::error::{Error, Result};
@@ -145,7 +145,8 @@ impl std::error::Error for NotStarted {}
 #[must_use = "futures do nothing unless awaited"]
 pub(crate) struct Start<'scope, 'env, F, V: 'scope> {
     nursery: &'scope Nursery<'scope, 'env>,
-    child: Option<(F, Origin)>,
+    child: Option<F>,
+    location: &'static Location<'static>,
     waiting: Option<Waiting<V>>,
 }
 
@@ -178,15 +179,20 @@ impl<'scope, 'env, F, V> Start<'scope, 'env, F, V>
 where
     F: AsyncFnOnce(TaskStatus<V>) -> Result<()> + 'scope,
 {
-    pub(crate) fn new(nursery: &'scope Nursery<'scope, 'env>, child: F, origin: Origin) -> Self {
+    pub(crate) fn new(
+        nursery: &'scope Nursery<'scope, 'env>,
+        child: F,
+        location: &'static Location<'static>,
+    ) -> Self {
         Self {
             nursery,
-            child: Some((child, origin)),
+            child: Some(child),
+            location,
             waiting: None,
         }
     }
 
-    fn begin(&mut self, child: F, mut origin: Origin) -> Waiting<V> {
+    fn begin(&mut self, child: F) -> Waiting<V> {
         let core = current();
         let state = Rc::new(State {
             phase: RefCell::new(Phase::Silent),
@@ -200,10 +206,11 @@ where
         };
         self.nursery.starting.set(self.nursery.starting.get() + 1);
         let start = super::task::erase_start(state.clone());
-        origin.start = Some((start, Here::node()));
-        let handle = self
-            .nursery
-            .spawn(async move { child(status).await }, origin);
+        let handle = self.nursery.spawn(
+            async move { child(status).await },
+            self.location,
+            Some((start, Here::node())),
+        );
         state.child.set(handle.node());
         Waiting {
             state,
@@ -223,11 +230,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<V>> {
         let this = self.get_mut();
-        if let Some((child, origin)) = this.child.take() {
+        if let Some(child) = this.child.take() {
             if this.nursery.is_closed() {
                 return Poll::Ready(Err(NurseryClosed { _private: () }.into()));
             }
-            this.waiting = Some(this.begin(child, origin));
+            this.waiting = Some(this.begin(child));
         }
         let waiting = this.waiting.as_mut();
         let waiting = waiting.expect("a start was polled after it was done");

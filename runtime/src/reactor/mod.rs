@@ -41,13 +41,32 @@ impl<T> Source<T> {
         self.0.into_inner()
     }
 
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.0.readable().await
+    /// Waits until an attempt in this direction may succeed. Any number may wait.
+    pub(crate) async fn ready(&self, direction: Direction) -> io::Result<()> {
+        match direction {
+            Direction::Read => self.0.readable().await,
+            Direction::Write => self.0.writable().await,
+        }
     }
 
-    pub(crate) async fn writable(&self) -> io::Result<()> {
-        self.0.writable().await
+    /// The same for one waiter a direction, who keeps nothing meanwhile: it may be told in vain.
+    pub(crate) fn poll_ready(
+        &self,
+        direction: Direction,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        match direction {
+            Direction::Read => self.0.poll_readable(cx),
+            Direction::Write => self.0.poll_writable(cx),
+        }
     }
+}
+
+/// What a descriptor is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
 }
 
 /// Wakes whoever polled it last, once the real clock is there.

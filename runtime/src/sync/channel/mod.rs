@@ -12,7 +12,6 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::bell::Bell;
 use super::waiters::Waiters;
 
 pub use error::{RecvError, SendError, SendErrorKind, TryRecvError, TrySendError};
@@ -61,7 +60,6 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
             sending: Waiters::new(),
             receiving: Waiters::new(),
         }),
-        wanted: Bell::new(),
     });
     (Sender::new(shared.clone(), 0), Receiver::new(shared, 0))
 }
@@ -76,8 +74,6 @@ const UNBOUNDED: usize = usize::MAX;
 
 struct Channel<T> {
     state: RefCell<State<T>>,
-    /// Rings when a receiver begins to wait.
-    wanted: Bell,
 }
 
 struct State<T> {
