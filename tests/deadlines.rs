@@ -112,10 +112,15 @@ in_every_cell![
 fn deadline_of_a_caller_is_its_own_error(cell: Cell) {
     with_actor(cell, async |portal| {
         let start = time::now();
-        let error = fail_after(SHORT, portal.run(sleeps, ())).await.expect_err("too slow");
+        let error = fail_after(SHORT, portal.run(sleeps, ()))
+            .await
+            .expect_err("too slow");
         assert!(error.is::<TooSlow>(), "{error:?}");
         assert!(time::now() - start >= SHORT);
-        let saw = portal.run(what_was_seen, ()).await?.expect("it was cancelled");
+        let saw = portal
+            .run(what_was_seen, ())
+            .await?
+            .expect("it was cancelled");
         assert_eq!(saw.kind, CancelKind::Deadline.to_string());
         assert_eq!(saw.by.as_deref(), Some("root"));
         Ok(())
@@ -133,7 +138,10 @@ fn deadline_around_a_context_is_its_own_error(cell: Cell) {
         let error = fail_after(SHORT, context).await.expect_err("too slow");
         assert!(error.is::<TooSlow>(), "{error:?}");
         assert!(time::now() - start >= SHORT);
-        let saw = portal.run(what_was_seen, ()).await?.expect("it was cancelled");
+        let saw = portal
+            .run(what_was_seen, ())
+            .await?
+            .expect("it was cancelled");
         assert_eq!(saw.kind, CancelKind::Deadline.to_string());
         Ok(())
     })
@@ -256,7 +264,10 @@ fn endpoint_ends_in_time_though_its_caller_says_nothing_more() {
                 let error = peer.receive().expect("it answers");
                 let took = began.elapsed();
                 // What was given, and the least that is added to it.
-                assert!(took >= Duration::from_millis(150) && took < SLACK, "{took:?}");
+                assert!(
+                    took >= Duration::from_millis(150) && took < SLACK,
+                    "{took:?}"
+                );
                 assert_eq!(error["boxed_type_str"], "ContextCancelled");
                 assert_eq!(error["canceller"][0], "mute");
                 assert_eq!(error["x_cause"]["kind"], "deadline");
