@@ -49,6 +49,22 @@ fn event_wakes_all_who_wait() {
     });
 }
 
+#[test]
+fn event_keeps_nothing_of_a_cancelled_waiter() {
+    trial(async || {
+        let event = Event::new();
+        nursery(async |n| {
+            let waiting = n.start_soon(async { Ok(event.wait().await?) });
+            wait_all_tasks_blocked().await?;
+            assert_eq!(event.waiting(), 1);
+            waiting.cancel_and_wait().await?;
+            assert_eq!(event.waiting(), 0);
+            Ok(())
+        })
+        .await
+    });
+}
+
 // trio/test_sync.py::test_CapacityLimiter#c
 #[test]
 fn limiter_knows_on_whose_behalf_tokens_are_out() {
