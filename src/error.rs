@@ -496,8 +496,7 @@ pub enum SpawnFailure {
     Exited(Option<ExitStatus>),
     /// The process did not answer within this limit.
     TimedOut(Duration),
-    /// It was asked to end before the process had answered, and still had not when its grace was
-    /// over.
+    /// It was asked to end while it started.
     Asked,
     /// The actor said why it cannot run.
     Boot(RemoteActorError),
@@ -533,7 +532,7 @@ impl fmt::Display for SpawnError {
                 "did not answer within {}; its program has to call `tractor::run` in main",
                 seconds(*limit)
             ),
-            SpawnFailure::Asked => f.write_str("was asked to end before it answered"),
+            SpawnFailure::Asked => f.write_str("was asked to end while it started"),
             SpawnFailure::Boot(error) => write!(f, "cannot run: {}", error.message()),
             SpawnFailure::Protocol(reason) => write!(f, "does not speak the protocol: {reason}"),
             SpawnFailure::NotEntered => f.write_str(

@@ -29,6 +29,7 @@
 //!
 //! * [`run`](fn@run), [`RunOptions`], [`exit_code`]: the root of a tree.
 //! * [`nursery`](fn@nursery), [`ActorNursery`], [`SpawnOptions`]: starting actors, and their end.
+//! * [`Restart`], [`Daemon`], [`ActorTask`], [`TeardownReport`]: supervising them.
 //! * [`endpoint!`], [`Dialog`]: what an actor can be asked to run.
 //! * [`Portal`], [`Context`], [`MsgStream`], [`Outcome`]: asking.
 //! * [`listen`], [`ListenOptions`], [`connect`], [`Address`]: actors of other trees.
@@ -90,10 +91,13 @@ pub use error::{
     RegistryError, RemoteActorError, Result, SpawnError, SpawnFailure, StreamClosed, StreamOverrun,
     portable,
 };
-pub use nursery::{ActorNursery, nursery};
+pub use nursery::{
+    ActorEnd, ActorNursery, ActorTask, Daemon, DaemonOver, Ending, Restart, RestartLimit,
+    TeardownReport, nursery,
+};
 pub use portal::{Portal, connect};
 pub use run::{RunOptions, exit_code, run};
-pub use spawn::{SpawnOptions, enter_if_actor};
+pub use spawn::{Output, SpawnOptions, enter_if_actor};
 pub use stream::{MsgStream, Overruns, ReceiveStream, SendStream, StreamOptions, Subscription};
 pub use tractor_runtime::{CancelCause, CancelKind, Cancelled};
 pub use transport::{Address, InvalidAddress};

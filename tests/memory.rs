@@ -8,7 +8,7 @@ use std::fs;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use common::{HangGuard, MARKER, Marker, tree};
+use common::{HangGuard, MARKER, Marker, arm, explosive, tree};
 use tractor::runtime::{checkpoint, move_on_after, nursery, shield, sync::Event, time};
 use tractor::{
     ActorDied, Caller, Context, Dialog, PeerLost, Result, RunOptions, SpawnOptions, endpoint,
@@ -160,7 +160,7 @@ fn hours_in_a_tree_take_no_time() {
             let second = an.start_actor("second", in_memory()).await?;
             nursery(async |n| {
                 let hours = n.start_soon(first.run(wait_hours, 5));
-                assert_eq!(second.run(chain, 20).await?, 20);
+                assert_eq!(second.run(chain, 5).await?, 5);
                 assert_eq!(time::now() - start, Duration::from_secs(3600));
                 assert_eq!(hours.await?, 5);
                 Ok(())
@@ -331,6 +331,32 @@ fn actor_that_shields_itself_is_dropped_after_its_limit() {
         Ok(())
     })
     .unwrap();
+}
+
+#[test]
+fn panic_of_the_runtime_of_an_actor_is_the_end_of_that_alone() {
+    let _guard = HangGuard::new();
+    arm();
+    let error = tractor::testing::run(async || {
+        tractor::nursery(async |outer| {
+            let other = outer.start_actor("other", in_memory()).await?;
+            let result = tractor::nursery(async |an| {
+                let portal = an.start_actor("actor", in_memory()).await?;
+                portal.run(explosive, ()).await
+            })
+            .await;
+            assert_eq!(other.run(double, 4).await?, 8);
+            outer.cancel();
+            Ok(result.unwrap_err())
+        })
+        .await
+    })
+    .unwrap();
+    let died: &ActorDied = error.downcast_ref().expect("the nursery says it");
+    assert_eq!((died.uid().name(), died.status()), ("actor", None));
+    assert!(died.to_string().contains("it went off"), "{died}");
+    let lost: &PeerLost = error.downcast_ref().expect("the call says it");
+    assert_eq!(lost.peer(), died.uid());
 }
 
 #[test]

@@ -73,6 +73,38 @@ impl Drop for Bomb {
     }
 }
 
+/// Cannot even be looked at.
+#[derive(Serialize)]
+struct Explosive;
+
+impl<'de> Deserialize<'de> for Explosive {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> std::result::Result<Self, D::Error> {
+        panic!("it went off")
+    }
+}
+
+async fn touch(_: Explosive) -> Result<()> {
+    Ok(())
+}
+endpoint!(touch);
+
+/// Has no words for what it is.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("no words")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+async fn fail((): ()) -> Result<()> {
+    Err(Unspeakable.into())
+}
+endpoint!(fail);
+
 async fn bomb((): ()) -> Result<()> {
     let _bomb = Bomb;
     std::future::pending().await
@@ -219,4 +251,24 @@ fn body_of_an_actor_nursery_panics() {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
         assert_eq!(text, Some(format!("in the {what}")));
     }
+}
+
+#[test]
+fn arguments_panic_while_they_are_read() {
+    with_actor(async |_, portal| {
+        let error = portal.run(touch, Explosive).await.unwrap_err();
+        assert_panic(&error, "it went off");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn error_of_an_endpoint_panics_while_it_is_told() {
+    with_actor(async |_, portal| {
+        let error = portal.run(fail, ()).await.unwrap_err();
+        assert_panic(&error, "no words");
+        Ok(())
+    })
+    .unwrap();
 }

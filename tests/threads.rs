@@ -10,9 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use common::{HangGuard, MARKER, Marker, tree};
+use common::{HangGuard, MARKER, Marker, arm, explosive, tree};
 use rustix::process::{Pid, Signal, getpid, kill_process};
-use serde::{Deserialize, Serialize};
 use tractor::runtime::{checkpoint, nursery, sync::Event, time};
 use tractor::{ActorDied, PeerLost, Result, SpawnOptions, endpoint};
 
@@ -63,21 +62,6 @@ async fn stick(gate: String) -> Result<()> {
 }
 endpoint!(stick);
 
-/// Arguments that cannot even be looked at.
-#[derive(Serialize)]
-struct Explosive;
-
-impl<'de> Deserialize<'de> for Explosive {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> std::result::Result<Self, D::Error> {
-        panic!("it went off")
-    }
-}
-
-async fn touch(_: Explosive) -> Result<()> {
-    Ok(())
-}
-endpoint!(touch);
-
 /// Starts a process that sleeps, and sleeps.
 async fn have_a_child(marker: String) -> Result<()> {
     tractor::nursery(async |an| {
@@ -126,12 +110,13 @@ fn actor_is_in_this_process() {
 
 #[test]
 fn panic_of_the_runtime_is_the_end_of_the_actor_alone() {
+    arm();
     let error = tree(async |_| {
         tractor::nursery(async |outer| {
             let other = outer.start_actor("other", in_thread()).await?;
             let result = tractor::nursery(async |an| {
                 let portal = an.start_actor("actor", in_thread()).await?;
-                portal.run(touch, Explosive).await
+                portal.run(explosive, ()).await
             })
             .await;
             assert_eq!(other.run(double, 4).await?, 8);
@@ -239,6 +224,7 @@ fn processes_of_a_thread_go_with_it() {
         Dropped,
         Panicked,
     }
+    arm();
     for end in [End::Cancelled, End::Dropped, End::Panicked] {
         let marker = Marker::new();
         let result = tree(async |_| {
@@ -253,7 +239,7 @@ fn processes_of_a_thread_go_with_it() {
                     match end {
                         End::Cancelled => an.cancel(),
                         End::Dropped => ended.set(),
-                        End::Panicked => portal.run(touch, Explosive).await?,
+                        End::Panicked => portal.run(explosive, ()).await?,
                     }
                     Ok(time::sleep_forever().await?)
                 })

@@ -32,6 +32,8 @@
 //! * [`CancelScope`], [`ScopeHandle`], [`move_on_after`], [`fail_after`], [`shield`],
 //!   [`shield_for`], [`finally`]: cancellation.
 //! * [`RuntimeHandle`]: from other threads.
+//! * [`race`], [`first_ok`], [`gather`], [`join_all`]: several futures at once; [`CancelToken`]: one
+//!   cancellation for many places.
 //! * [`Cancelled`], [`CancelCause`], [`Outcome`], [`Error`]: what came of it.
 //! * [`time`], [`sync`], [`io`], [`net`], [`process`]: operations that wait.
 //! * [`thread`]: blocking calls and `Send` futures off this thread, and back.
@@ -62,8 +64,12 @@
 //! | [`Barrier::wait`](sync::Barrier::wait) | yes | it does not count as arrived |
 //! | [`BroadcastReceiver::recv`](sync::BroadcastReceiver::recv) | yes | no item was taken |
 //! | [`WatchReceiver::changed`](sync::WatchReceiver::changed) | yes | the value does not count as seen |
-//! | awaiting a [`TaskHandle`], [`TaskHandle::gone`] | yes | the child goes on |
+//! | [`Producer::send`](sync::Producer::send) | yes | the item is dropped, if nobody received it |
+//! | awaiting a [`TaskHandle`] or [`SharedTask`], [`TaskHandle::gone`] | yes | the child goes on |
 //! | [`Nursery::start`] | no: the child is cancelled in its place, and waited for | the result is the child's |
+//! | [`CancelToken::cancelled`] | yes | |
+//! | [`race`], [`wait_any`], [`first_ok`], [`gather`], [`gather_limited`], [`join_all`], [`with_producer`](sync::with_producer) | no: what runs is cancelled in their place, and waited for | nothing of it is left |
+//! | [`Nursery::start_soon_limited`] | yes | the child is not started, and dropped |
 //! | leaving a [`nursery`] | no: the children are cancelled in its place, and waited for | no child is left |
 //! | [`Io`](io::Io)'s operations | yes | nothing was read or written |
 //! | [`receive_some`](io::ReceiveStream::receive_some) | yes | nothing was received |
@@ -137,21 +143,12 @@
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use tractor_runtime::{nursery, run, sync::channel, time::sleep};
+//! # use tractor_runtime::{race, run, time::sleep};
 //! # let first = run(async || {
-//! let (sender, receiver) = channel(1);
-//! let first = nursery(async |n| {
-//!     for wait in [5, 1, 3] {
-//!         let sender = sender.clone();
-//!         n.start_soon(async move {
-//!             sleep(Duration::from_millis(wait)).await?;
-//!             Ok(sender.send(wait).await?)
-//!         });
-//!     }
-//!     let first = receiver.recv().await?;
-//!     n.cancel();
-//!     Ok(first)
-//! })
+//! let first = race([5, 1, 3].map(|wait| async move {
+//!     sleep(Duration::from_millis(wait)).await?;
+//!     Ok(wait)
+//! }))
 //! .await?;
 //! # Ok(first)
 //! # }).unwrap();
@@ -198,6 +195,7 @@
 compile_error!("tractor-runtime supports 64-bit Unix systems only: its wakers are 64-bit integers");
 
 mod cause;
+mod combine;
 mod error;
 mod executor;
 mod host;
@@ -213,6 +211,10 @@ pub mod thread;
 pub mod time;
 
 pub use cause::{CancelCause, CancelKind, Cancelled, Peer};
+pub use combine::{
+    CancelToken, Competitors, First, Linked, NoCompetitors, first_ok, gather, gather_limited,
+    join_all, race, wait_any,
+};
 pub use error::{Error, ErrorId, Leaves, Result};
 pub use executor::{
     RunFinished, RuntimeHandle, Statistics, TaskId, Trigger, current_task, runtime_handle,
@@ -220,8 +222,8 @@ pub use executor::{
 };
 pub use host::{Runtime, RuntimeBuilder, in_runtime, run};
 pub use nursery::{
-    ChildCancelled, ChildPanicked, Gone, NotStarted, Nursery, NurseryClosed, NurseryHandle,
-    NurseryOptions, TaskHandle, TaskStatus, nursery,
+    ChildCancelled, ChildOptions, ChildPanicked, Gone, NotStarted, Nursery, NurseryClosed,
+    NurseryHandle, NurseryOptions, SharedTask, TaskHandle, TaskStatus, nursery,
 };
 pub use scope::{
     CancelScope, Cancellable, Checkpoint, CheckpointIfCancelled, EffectiveDeadline, FailAfter,

@@ -6,13 +6,15 @@ use indexmap::IndexMap;
 use indexmap::map::Entry;
 use serde::{Deserialize, Serialize};
 use tractor_runtime::sync::Event;
-use tractor_runtime::{CancelCause, CancelKind, Cancelled};
+use tractor_runtime::time::Instant;
+use tractor_runtime::{CancelCause, CancelKind, Cancelled, time};
 
 use super::serve;
 use super::{Actor, ConnectionId};
 use crate::context::Half;
 use crate::dialog::{Cause, Loss, Setup};
 use crate::error::{self, PeerLost};
+use crate::nursery::{ActorEnd, Ends};
 use crate::spawn::Exit;
 use crate::transport::{Link, LinkError, LinkReader, Received};
 use crate::wire::{
@@ -47,6 +49,8 @@ pub(crate) struct Connection {
     may_cancel: Cell<bool>,
     /// The peer ends because somebody else asked it to.
     leaves: Event,
+    /// Where goes what a child tells of the ends of its own children.
+    reports: RefCell<Option<Rc<Ends>>>,
 }
 
 /// Something asked of the peer's actor itself, whose answer is still to come.
@@ -60,6 +64,19 @@ enum Request {
 pub(crate) struct Ack {
     pub(crate) event: Event,
     pub(crate) accepted: Cell<bool>,
+    /// When it was accepted.
+    pub(crate) at: Cell<Option<Instant>>,
+}
+
+/// What an actor tells its parent when it ends. There is no answer.
+const REPORT: &str = "x_report";
+
+/// So that a report fits any limit.
+const REPORTED_AT_ONCE: usize = 100;
+
+#[derive(Serialize, Deserialize)]
+struct Report {
+    ends: Vec<ActorEnd>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,6 +107,7 @@ impl Connection {
             is_lost: Event::new(),
             may_cancel: Cell::new(true),
             leaves: Event::new(),
+            reports: RefCell::default(),
         });
         actor.connected(&conn);
         conn
@@ -274,6 +292,27 @@ impl Connection {
         ack
     }
 
+    /// From now on the peer, a child, is listened to when it tells how its own children ended.
+    pub(crate) fn hear_reports(&self, ends: &Rc<Ends>) {
+        *self.reports.borrow_mut() = Some(ends.clone());
+    }
+
+    /// Tells the peer, the parent, how the children of this actor have ended.
+    pub(crate) fn report(&self, ends: &[ActorEnd]) {
+        // Whoever knows of causes is of this library.
+        if !self.features.causes || !self.is_up() {
+            return;
+        }
+        for ends in ends.chunks(REPORTED_AT_ONCE) {
+            let Ok(kwargs) = Payload::encode(&Report { ends: ends.into() }) else {
+                return;
+            };
+            let own = self.own.clone();
+            let start = Start::new(Cid::fresh(), Start::SELF, REPORT, kwargs, own);
+            self.send_own(&Message::Start(Box::new(start)));
+        }
+    }
+
     fn request(&self, func: &str, kwargs: Payload, cause: CauseInfo, request: Request) {
         let cid = Cid::fresh();
         let mut start = Start::new(cid.clone(), Start::SELF, func, kwargs, self.own.clone());
@@ -402,6 +441,21 @@ impl Connection {
                 }
                 Err(error) => self.refuse(&start, "TypeError", &error.to_string()),
             },
+            REPORT if self.reports.borrow().is_some() => {
+                let reports = self.reports.borrow().clone();
+                match (reports, start.kwargs.decode::<Report>()) {
+                    (Some(reports), Ok(report)) => {
+                        for end in report.ends {
+                            if let Some(actor) = self.actor() {
+                                actor.child_ended(&end);
+                            }
+                            reports.told(end);
+                        }
+                    }
+                    (_, Err(error)) => self.refuse(&start, "TypeError", &error.to_string()),
+                    (None, _) => {}
+                }
+            }
             func => {
                 let actor = self.actor();
                 match actor
@@ -455,6 +509,7 @@ impl Request {
             }
             Self::CancelActor(ack) => {
                 ack.accepted.set(accepted);
+                ack.at.set(accepted.then(time::now));
                 ack.event.set();
             }
         }

@@ -31,6 +31,7 @@ pub(crate) async fn host<T>(
         // Kept apart, for the cancellation of the services is not to absorb one of `main`'s.
         result = Some(main.await);
         actor.ends.run();
+        actor.report_to_parent();
         move_on_after(FLUSH_LIMIT, async { Ok(actor.flush().await?) }).await?;
         services.cancel();
         Ok(())

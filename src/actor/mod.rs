@@ -18,7 +18,7 @@ use std::rc::{Rc, Weak};
 
 use tractor_runtime::{CancelCause, Cancelled, NurseryHandle};
 
-pub(crate) use connection::{Connection, from_dialog, parent_lost, to_dialog};
+pub(crate) use connection::{Ack, Connection, from_dialog, parent_lost, to_dialog};
 pub use ends::on_actor_end;
 pub(crate) use host::host;
 pub use info::{ActorInfo, current_actor};
@@ -31,6 +31,7 @@ use ends::Ends;
 use extensions::Extensions;
 
 use crate::endpoint::{Handler, Path, Table};
+use crate::nursery::{self, ActorEnd};
 use crate::spawn::{Home, Watchdog};
 use crate::wire::{Aid, Features, Uid};
 
@@ -52,6 +53,11 @@ pub(crate) struct Actor {
     plain: Cell<bool>,
     whereabouts: Whereabouts,
     office: OnceCell<Office>,
+    /// What it was told to log.
+    log_level: Cell<Option<log::LevelFilter>>,
+    is_ending: Cell<bool>,
+    /// How the actors below it end that end with it.
+    children_ends: nursery::Ends,
 }
 
 /// What makes an actor a registrar: what it knows, and how it answers.
@@ -83,6 +89,9 @@ impl Actor {
             plain: Cell::new(false),
             whereabouts: Whereabouts::default(),
             office: OnceCell::new(),
+            log_level: Cell::new(None),
+            is_ending: Cell::new(false),
+            children_ends: nursery::Ends::default(),
         }
     }
 
@@ -176,6 +185,7 @@ impl Actor {
     /// Cancels everything the actor does: its main task and its endpoints.
     pub(crate) fn cancel(&self, cause: CancelCause) {
         log::debug!(target: "tractor::actor", "{} is cancelled: {cause}", self.uid);
+        self.is_ending.set(true);
         self.endpoints().cancel_because(cause);
     }
 
@@ -222,6 +232,31 @@ impl Actor {
         let mut children = self.children.borrow_mut();
         children.retain(|child| child.strong_count() > 0);
         children.push(Rc::downgrade(child));
+    }
+
+    /// An actor below has ended. If this one is ending too, its parent will be told.
+    pub(crate) fn child_ended(&self, end: &ActorEnd) {
+        if self.is_ending.get() {
+            self.children_ends.told(end.clone());
+        }
+    }
+
+    fn report_to_parent(&self) {
+        let ends = self.children_ends.take();
+        if let Some(parent) = self.whereabouts.parent()
+            && !ends.is_empty()
+        {
+            parent.report(&ends);
+        }
+    }
+
+    /// What it was told to log, which it tells the actors that it starts.
+    pub(crate) fn log_level(&self) -> Option<log::LevelFilter> {
+        self.log_level.get()
+    }
+
+    pub(crate) fn set_log_level(&self, level: Option<log::LevelFilter>) {
+        self.log_level.set(level);
     }
 
     /// Ends all child processes at once, waits for child threads no more, and drops what is in memory.

@@ -1,4 +1,5 @@
-use std::panic::AssertUnwindSafe;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use futures_lite::FutureExt;
@@ -10,7 +11,7 @@ use crate::context::Half;
 use crate::dialog::EndpointEnd;
 use crate::endpoint::{Call, Handler, Path, Running};
 use crate::error::{self, EndpointNotFound, ModuleNotExposed, MsgTypeError};
-use crate::wire::{Cid, ErrorMsg, Payload, Start};
+use crate::wire::{Cid, ErrorMsg, Payload, Start, Uid};
 
 /// Runs the endpoint that a peer asked for, or tells it why not.
 pub(super) fn serve(actor: &Rc<Actor>, conn: &Rc<Connection>, start: Start) {
@@ -47,12 +48,14 @@ fn invoke(actor: &Rc<Actor>, half: Rc<Half>, handler: &Handler, kwargs: Payload,
         kwargs,
         half: half.clone(),
     };
-    let running = match handler.call(call) {
-        Ok(running) => running,
-        Err(error) => {
+    // The arguments are read by code of the program, which is not to cost the actor.
+    let running = match catch_unwind(AssertUnwindSafe(|| handler.call(call))) {
+        Ok(Ok(running)) => running,
+        Ok(Err(error)) => {
             let text = format!("the arguments of {}: {error}", half.path());
             return refuse(&half, refusal(actor, wrong_type, text));
         }
+        Err(panic) => return refuse(&half, panicked(&half, &*panic)),
     };
     let scope = CancelScope::new();
     half.set_scope(scope.handle());
@@ -83,6 +86,12 @@ fn refusal(actor: &Actor, type_str: &str, text: String) -> Box<ErrorMsg> {
     Box::new(ErrorMsg::new(actor.uid().clone(), type_str, text))
 }
 
+fn panicked(half: &Half, panic: &(dyn Any + Send)) -> Box<ErrorMsg> {
+    let text = error::panic_text(panic);
+    log::error!(target: "tractor::dialog", "{} panicked: {text}", half.path());
+    Box::new(ErrorMsg::new(half.conn().own().clone(), "Panic", text))
+}
+
 /// An endpoint at work. Its peer gets exactly one answer, also if this is dropped.
 struct Invoked {
     half: Option<Rc<Half>>,
@@ -97,23 +106,29 @@ impl Invoked {
         if let Ok(Err(error)) = &result {
             half.local_ended(error);
         }
-        let own = half.conn().own();
-        half.endpoint_ended(match result {
-            Ok(Ok(Outcome::Completed(value))) => EndpointEnd::Returned(value),
-            Ok(Ok(Outcome::Cancelled(cause))) => EndpointEnd::Cancelled(to_dialog(&cause, own)),
-            Ok(Err(error)) => match error.cancelled() {
-                Some(cancelled) if error.is_cancelled() => {
-                    EndpointEnd::Cancelled(to_dialog(cancelled.cause(), own))
-                }
-                _ => EndpointEnd::Failed(Box::new(error::to_wire(&error, own))),
-            },
-            Err(panic) => {
-                let text = error::panic_text(&*panic);
-                log::error!(target: "tractor::dialog", "{} panicked: {text}", half.path());
-                EndpointEnd::Failed(Box::new(ErrorMsg::new(own.clone(), "Panic", text)))
-            }
+        // What an error says of itself is code of the program too.
+        let end = result.and_then(|result| {
+            let own = half.conn().own();
+            catch_unwind(AssertUnwindSafe(|| ended(result, own)))
+        });
+        half.endpoint_ended(match end {
+            Ok(end) => end,
+            Err(panic) => EndpointEnd::Failed(panicked(&half, &*panic)),
         });
         Ok(())
+    }
+}
+
+fn ended(result: Result<Outcome<Payload>>, own: &Uid) -> EndpointEnd {
+    match result {
+        Ok(Outcome::Completed(value)) => EndpointEnd::Returned(value),
+        Ok(Outcome::Cancelled(cause)) => EndpointEnd::Cancelled(to_dialog(&cause, own)),
+        Err(error) => match error.cancelled() {
+            Some(cancelled) if error.is_cancelled() => {
+                EndpointEnd::Cancelled(to_dialog(cancelled.cause(), own))
+            }
+            _ => EndpointEnd::Failed(Box::new(error::to_wire(&error, own))),
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -6,11 +6,13 @@ use std::time::Duration;
 use futures_lite::future::or;
 use rustix::process::Signal;
 use tractor_runtime::sync::Event;
+use tractor_runtime::time::Instant;
 use tractor_runtime::{
     CancelCause, Cancelled, Error, Outcome, Result, move_on_after, shield, time,
 };
 
-use crate::actor::{Actor, Connection};
+use super::report::{ActorEnd, Ending, Ends};
+use crate::actor::{Ack, Actor, Connection};
 use crate::discovery::{brief, own_places};
 use crate::error::{self, ActorDied, SpawnError, SpawnFailure};
 use crate::portal::Portal;
@@ -41,6 +43,16 @@ pub(super) struct Child {
     asked: Event,
     /// Why, if it could not be told yet.
     asked_because: RefCell<Option<CancelCause>>,
+    asked_at: Cell<Option<Instant>>,
+    /// Until when it has time to end, if somebody gave it less than its options do.
+    until: Cell<Option<Instant>>,
+    /// Set when it was given less, and then replaced.
+    hurried: RefCell<Rc<Event>>,
+    ack: RefCell<Option<Rc<Ack>>>,
+    ending: Cell<Option<Ending>>,
+    ends: Rc<Ends>,
+    /// Set when it is gone.
+    gone: Event,
     /// Where it is to listen. Dropped when its home is gone.
     places: Places,
 }
@@ -67,13 +79,20 @@ enum Turn {
 }
 
 impl Child {
-    pub(super) fn new(actor: &Rc<Actor>, uid: Uid, home: Home, options: SpawnOptions) -> Rc<Self> {
+    pub(super) fn new(
+        actor: &Rc<Actor>,
+        ends: &Rc<Ends>,
+        uid: Uid,
+        home: Home,
+        options: SpawnOptions,
+    ) -> Rc<Self> {
         let home = Rc::new(home);
         let listen = match options.listen.is_empty() {
             true => own_places(&actor.whereabouts().registrars(), &uid),
             false => options.listen.clone(),
         };
         actor.adopt(&home);
+        ends.expect();
         Rc::new(Self {
             actor: actor.clone(),
             uid,
@@ -85,6 +104,13 @@ impl Child {
             asked: Event::new(),
             asked_because: RefCell::default(),
             places: Places(listen),
+            asked_at: Cell::new(None),
+            until: Cell::new(None),
+            hurried: RefCell::default(),
+            ack: RefCell::default(),
+            ending: Cell::new(None),
+            ends: ends.clone(),
+            gone: Event::new(),
         })
     }
 
@@ -97,23 +123,77 @@ impl Child {
         &self.booted
     }
 
-    /// What came of the start. To be asked once.
+    /// What came of the start: for a child that was asked to end meanwhile, nothing.
     pub(super) fn portal(&self) -> Result<Portal> {
-        let start = self.start.take();
-        start.expect("it is known when the child has booted, and asked for once")
+        match &*self.start.borrow() {
+            Some(Ok(_)) if self.asked.is_set() => Err(self.failed(SpawnFailure::Asked)),
+            Some(start) => start.clone(),
+            None => Err(self.failed(SpawnFailure::Asked)),
+        }
+    }
+
+    /// Set when the child is gone.
+    pub(super) fn gone(&self) -> &Event {
+        &self.gone
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.is_set()
     }
 
     /// Asks the child to end.
     pub(super) fn ask(&self, cause: &CancelCause) {
+        self.asked_from_now();
         match self.conn.get() {
-            Some(conn) => drop(conn.request_cancel_actor(cause)),
-            None => *self.asked_because.borrow_mut() = Some(cause.clone()),
+            Some(conn) => self.asked_by(conn.request_cancel_actor(cause)),
+            None => {
+                *self.asked_because.borrow_mut() = Some(cause.clone());
+                self.asked_now();
+            }
         }
+    }
+
+    /// The same, with less time than it had.
+    pub(super) fn ask_within(&self, cause: &CancelCause, grace: Duration) {
+        self.asked_from_now();
+        let until = time::now() + grace;
+        if self.until.get().is_none_or(|before| until < before) {
+            self.until.set(Some(until));
+            self.hurried.take().set();
+        }
+        self.ask(cause);
+    }
+
+    /// It was asked to end, and this is where its answer comes.
+    fn asked_by(&self, ack: Rc<Ack>) {
+        self.ack.borrow_mut().get_or_insert(ack);
+        self.asked_now();
+    }
+
+    fn asked_now(&self) {
+        self.asked_from_now();
         self.asked.set();
     }
 
+    fn asked_from_now(&self) {
+        if self.asked_at.get().is_none() {
+            self.asked_at.set(Some(time::now()));
+        }
+    }
+
     /// Sees the child through its life. When this is done, the actor is gone.
-    pub(super) async fn supervise(self: Rc<Self>, channel: ByteStream) -> Result<()> {
+    pub(super) fn supervise(
+        self: Rc<Self>,
+        channel: ByteStream,
+    ) -> impl Future<Output = Result<()>> + use<> {
+        let gone = Gone(self.clone());
+        async move {
+            let _gone = gone;
+            self.bring_up(channel).await
+        }
+    }
+
+    async fn bring_up(self: Rc<Self>, channel: ByteStream) -> Result<()> {
         let boot = async { or(self.boot(channel), self.given_up()).await };
         let conn = match move_on_after(self.options.handshake_limit, boot).await {
             Ok(Outcome::Completed(Ok(conn))) => conn,
@@ -123,8 +203,9 @@ impl Child {
                 return self.not_started(SpawnFailure::TimedOut(limit)).await;
             }
             Err(error) if error.is_cancelled() => {
-                self.kill().await;
-                self.group_gone().await;
+                self.asked_now();
+                let exit = self.kill().await;
+                self.all_gone(&exit).await;
                 self.started(Err(error.clone()));
                 return Err(error);
             }
@@ -134,13 +215,14 @@ impl Child {
             }
         };
         let _ = self.conn.set(conn.clone());
+        conn.hear_reports(&self.ends);
         if let Some(cause) = self.asked_because.take() {
-            conn.request_cancel_actor(&cause);
+            self.asked_by(conn.request_cancel_actor(&cause));
         }
         let child = Rc::downgrade(&self);
-        let asked: Rc<dyn Fn()> = Rc::new(move || {
+        let asked: Rc<dyn Fn(Rc<Ack>)> = Rc::new(move |ack| {
             if let Some(child) = child.upgrade() {
-                child.asked.set();
+                child.asked_by(ack);
             }
         });
         self.started(Ok(Portal::new(conn.clone(), Some(asked))));
@@ -164,7 +246,8 @@ impl Child {
             }
             Turn::Asked => self.end().await,
             Turn::Cancelled(cancelled) => {
-                conn.request_cancel_actor(cancelled.cause());
+                self.asked_from_now();
+                self.asked_by(conn.request_cancel_actor(cancelled.cause()));
                 self.end().await
             }
         };
@@ -172,7 +255,23 @@ impl Child {
         let heard = async { Ok(conn.read_ended().wait().await?) };
         let _ = shield(move_on_after(OTHER_SIGN, heard)).await;
         conn.lose(Some(&exit));
-        self.group_gone().await;
+        if asked || matches!(turn, Turn::Cancelled(_)) {
+            let heard = self
+                .ack
+                .borrow()
+                .as_ref()
+                .is_some_and(|ack| ack.accepted.get());
+            let ending = if heard {
+                Ending::Acked
+            } else {
+                Ending::Unreachable
+            };
+            self.ending.set(Some(self.ending.get().unwrap_or(ending)));
+        } else if conn.leaves().is_set() {
+            self.ending
+                .set(Some(self.ending.get().unwrap_or(Ending::Left)));
+        }
+        self.all_gone(&exit).await;
         match turn {
             Turn::Cancelled(cancelled) => Err(cancelled.into()),
             _ if asked || conn.leaves().is_set() => Ok(()),
@@ -210,9 +309,22 @@ impl Child {
 
     /// Waits for the end of a child that was asked to, and brings it about if it does not come.
     async fn end(&self) -> Exit {
-        match self.exit_within(self.options.grace).await {
-            Some(exit) => exit,
-            None => self.end_by_force().await,
+        let start = self.asked_at.get().unwrap_or_else(time::now);
+        loop {
+            let full = start + self.options.grace;
+            let until = self.until.get().map_or(full, |until| until.min(full));
+            let left = until.saturating_duration_since(time::now());
+            let hurried = self.hurried.borrow().clone();
+            let hurry = async {
+                // The shield hides what could be told.
+                let _ = shield(hurried.wait()).await;
+                None
+            };
+            match or(async { Some(self.exit_within(left).await) }, hurry).await {
+                Some(Some(exit)) => return exit,
+                Some(None) => return self.end_by_force().await,
+                None => {}
+            }
         }
     }
 
@@ -222,6 +334,7 @@ impl Child {
             Home::Thread(_) | Home::Task(_) => return self.end_in_its_time().await,
         };
         log::info!(target: "tractor::spawn", "{} does not end: SIGTERM", self.uid);
+        self.forced(Ending::Terminated);
         process.signal(Signal::TERM);
         // One that is stopped would not notice.
         process.signal(Signal::CONT);
@@ -245,6 +358,7 @@ impl Child {
             }
             let waited = time::now() - start;
             if limit.is_some_and(|limit| waited >= limit) {
+                self.forced(Ending::Abandoned);
                 self.home.kill();
                 limit = None;
                 continue;
@@ -260,7 +374,13 @@ impl Child {
     /// Ends it without asking. What is in this process may take its time.
     async fn kill(&self) -> Exit {
         match &*self.home {
-            Home::Process(process) => process.kill(),
+            Home::Process(process) => {
+                if let Some(exit) = self.exit_within(Duration::ZERO).await {
+                    return exit;
+                }
+                self.forced(Ending::Killed);
+                process.kill();
+            }
             Home::Thread(thread) => {
                 thread.cut();
                 return self.end_in_its_time().await;
@@ -268,11 +388,26 @@ impl Child {
             // Its channel has ended with the attempt to talk to it.
             Home::Task(_) => return self.end_in_its_time().await,
         }
-        loop {
-            if let Ok(exit) = shield(self.home.wait()).await {
-                return exit;
+        match self.exit_within(self.options.kill_grace).await {
+            Some(exit) => exit,
+            None => {
+                log::error!(
+                    target: "tractor::spawn",
+                    "{} is not gone {} after SIGKILL, and is waited for no more",
+                    self.uid, seconds(self.options.kill_grace),
+                );
+                Exit::Process(None)
             }
         }
+    }
+
+    fn forced(&self, ending: impl Fn(Duration) -> Ending) {
+        self.ending
+            .set(Some(ending(self.since_asked().unwrap_or_default())));
+    }
+
+    fn since_asked(&self) -> Option<Duration> {
+        self.asked_at.get().map(|at| time::now() - at)
     }
 
     async fn exit_within(&self, limit: Duration) -> Option<Exit> {
@@ -281,23 +416,48 @@ impl Child {
         exit.ok().and_then(Outcome::completed)
     }
 
-    async fn group_gone(&self) {
+    /// Waits, for a bounded time, until what the child had started is gone too, and says how it
+    /// ended.
+    async fn all_gone(&self, exit: &Exit) {
+        let limit = self.options.descendants_grace;
         // The shield hides what could be told.
-        let _ = shield(self.home.group_gone()).await;
+        let complete = shield(self.home.descendants_gone(limit)).await;
+        let complete = complete.unwrap_or(false);
+        if !complete {
+            log::warn!(
+                target: "tractor::spawn",
+                "something that {} has started is still there {} after its end",
+                self.uid, seconds(limit),
+            );
+        }
+        let ending = self.ending.get().unwrap_or(Ending::Died);
+        let ack = self.ack.borrow().as_ref().and_then(|ack| ack.at.get());
+        let ack = ack.zip(self.asked_at.get()).map(|(ack, asked)| ack - asked);
+        let end = ActorEnd::new(&self.uid, self.actor.uid(), ending, exit)
+            .asked(self.since_asked(), ack)
+            .complete(complete);
+        log::info!(target: "tractor::spawn", "{end}");
+        self.actor.child_ended(&end);
+        self.ends.child(end);
     }
 
     async fn not_started(&self, failure: SpawnFailure) -> Result<()> {
-        self.kill().await;
-        self.group_gone().await;
-        let error = SpawnError {
+        let exit = self.kill().await;
+        self.all_gone(&exit).await;
+        let error = self.failed(failure);
+        log::info!(target: "tractor::spawn", "{error}");
+        // It is told to who wanted the actor, and fails nobody else.
+        self.started(Err(error));
+        Ok(())
+    }
+
+    fn failed(&self, failure: SpawnFailure) -> Error {
+        SpawnError {
             name: self.uid.name().into(),
             program: self.options.program_text(),
             failure,
-        };
-        log::info!(target: "tractor::spawn", "{error}");
-        // It is told to who wanted the actor, and fails nobody else.
-        self.started(Err(error.into()));
-        Ok(())
+        }
+        .into()
     }
 
     fn started(&self, start: Result<Portal>) {
@@ -312,7 +472,9 @@ impl Child {
     ) -> Result<std::result::Result<Rc<Connection>, SpawnFailure>> {
         let link = Link::over(channel, Limits::default());
         let mut reader = link.reader();
-        link.send(&Message::Aid(Box::new(self.actor.aid())))?;
+        if !self.home.is_greeted() {
+            link.send(&Message::Aid(Box::new(self.actor.aid())))?;
+        }
         link.send(&Message::SpawnSpec(Box::new(self.spec())))?;
         // What writing fails with is seen by the reader.
         let written = async { link.write_loop().await.map(|_| ()) };
@@ -374,10 +536,21 @@ impl Child {
     fn spec(&self) -> SpawnSpec {
         let mut spec = SpawnSpec::new(self.uid.clone());
         spec.enable_modules = self.options.enabled_on_the_wire(&self.actor);
-        spec.loglevel = self.options.log_level.map(|level| level.to_string());
+        let level = self.options.log_level.or(self.actor.log_level());
+        spec.loglevel = level.map(|level| level.to_string());
         let grace = self.options.orphan_grace.as_millis();
         spec.grace_ms = Some(u64::try_from(grace).unwrap_or(u64::MAX));
         brief(&self.actor, &mut spec, &self.places.0);
         spec
+    }
+}
+
+/// Says that a child is gone, however it went.
+struct Gone(Rc<Child>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.gone.set();
+        self.0.ends.expect_no_more();
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tractor_runtime::{CancelCause, CancelKind, Outcome as Ended, move_on_after, shield};
 
-use crate::actor::Connection;
+use crate::actor::{Ack, Connection};
 use crate::context::{Caller, Context, ContextOptions, call, open, open_one_way};
 use crate::endpoint::{Dialog, Path, encode_args};
 use crate::error::{InvalidPath, MsgTypeError, Result};
@@ -31,11 +31,11 @@ const ACK_BOUND: Duration = Duration::from_millis(500);
 pub struct Portal {
     conn: Rc<Connection>,
     /// Told when the actor was asked to end, if it is a child of this one.
-    asked: Option<Rc<dyn Fn()>>,
+    asked: Option<Rc<dyn Fn(Rc<Ack>)>>,
 }
 
 impl Portal {
-    pub(crate) fn new(conn: Rc<Connection>, asked: Option<Rc<dyn Fn()>>) -> Self {
+    pub(crate) fn new(conn: Rc<Connection>, asked: Option<Rc<dyn Fn(Rc<Ack>)>>) -> Self {
         Self { conn, asked }
     }
 
@@ -252,7 +252,7 @@ impl Portal {
         async move {
             let ack = self.conn.request_cancel_actor(&cause);
             if let Some(asked) = &self.asked {
-                asked();
+                asked(ack.clone());
             }
             let answered = move_on_after(ACK_BOUND, async { Ok(ack.event.wait().await?) });
             let _ = shield(answered).await;

@@ -1,9 +1,9 @@
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ static ASIDE: AtomicBool = AtomicBool::new(false);
 /// What a child has from its parent.
 pub(crate) struct Inherited {
     pub(crate) channel: UnixStream,
+    /// By whose ends those above see that this process is gone.
+    pub(crate) lifelines: Vec<OwnedFd>,
 }
 
 impl Inherited {
@@ -68,6 +70,7 @@ impl Inherited {
         let channel = fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         Ok(Some(Self {
+            lifelines: platform::descriptors_in(&channel)?,
             channel: channel.into(),
         }))
     }
@@ -86,11 +89,19 @@ struct Shared {
     /// The channels to the children of this process. They are told along with it, for a chain of
     /// actors that are all stuck would take a grace for each otherwise.
     children: Mutex<Vec<Arc<UnixStream>>>,
+    /// What this process has from those above, and gives to those below.
+    lifelines: OnceLock<Vec<OwnedFd>>,
 }
 
 impl Watchdog {
     /// Starts the thread, which takes over from the signal of the parent's death.
-    pub(crate) fn start(&self, channel: &UnixStream, grace: Duration) -> io::Result<()> {
+    pub(crate) fn start(
+        &self,
+        channel: &UnixStream,
+        lifelines: Vec<OwnedFd>,
+        grace: Duration,
+    ) -> io::Result<()> {
+        let _ = self.shared.lifelines.set(lifelines);
         self.set_grace(grace);
         let channel = channel.as_fd().try_clone_to_owned()?;
         let shared = self.shared.clone();
@@ -104,6 +115,13 @@ impl Watchdog {
     pub(crate) fn set_grace(&self, grace: Duration) {
         let ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         self.shared.grace_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// What a child is given: this one of its own, and those from above.
+    pub(crate) fn lifelines<'a>(&'a self, own: &'a impl AsFd) -> Vec<BorrowedFd<'a>> {
+        let above = self.shared.lifelines.get().map_or(&[][..], |above| above);
+        let above = above.iter().map(AsFd::as_fd);
+        std::iter::once(own.as_fd()).chain(above).collect()
     }
 
     /// Tells this child too, until the answer is dropped.

@@ -37,7 +37,7 @@ pub fn enter_if_actor() {
 fn serve(inherited: Inherited) -> i32 {
     let served = catch_unwind(AssertUnwindSafe(|| {
         let watchdog = Watchdog::default();
-        watchdog.start(&inherited.channel, BOOT_GRACE)?;
+        watchdog.start(&inherited.channel, inherited.lifelines, BOOT_GRACE)?;
         let housing = Housing::Process(watchdog);
         tractor_runtime::run(async || live(ByteStream::socket(inherited.channel)?, housing).await)
     }));

@@ -2,13 +2,14 @@ use std::fmt;
 use std::io;
 use std::process::ExitStatus;
 use std::thread;
+use std::time::Duration;
 
 use tractor_runtime::{Cancelled, NurseryHandle};
 
 use super::{Process, SpawnOptions, Task, Thread, Watchdog};
 use crate::error::panic_text;
 use crate::transport::ByteStream;
-use crate::wire::Uid;
+use crate::wire::{Aid, Limits, Message, Uid, append_message};
 
 /// Where a child actor runs.
 #[derive(Debug)]
@@ -32,11 +33,16 @@ pub(crate) enum Exit {
     /// With its process; `None` if somebody else reaped that.
     Process(Option<ExitStatus>),
     /// With its thread or task of this process, which ended so.
-    Here(String),
+    Here {
+        /// For people.
+        reason: String,
+        failed: bool,
+    },
 }
 
 impl Home {
-    /// Starts an actor, and gives the channel to it. What it needs a task for is one of `tasks`.
+    /// Starts an actor that is a child of `own`, and gives the channel to it. What it needs a task for is one of
+    /// `tasks`. A process [is greeted](Self::is_greeted).
     ///
     /// To be called from a thread that lives as long as the child may.
     pub(crate) fn start(
@@ -44,10 +50,15 @@ impl Home {
         options: &SpawnOptions,
         watchdog: &Watchdog,
         tasks: &NurseryHandle,
+        own: Aid,
     ) -> io::Result<(Self, ByteStream)> {
         Ok(match options.place {
             Place::Process => {
-                let (process, channel) = Process::spawn(uid, options, watchdog)?;
+                let mut greeting = Vec::new();
+                let aid = Message::Aid(Box::new(own));
+                append_message(&mut greeting, &aid, &Limits::default())
+                    .map_err(io::Error::other)?;
+                let (process, channel) = Process::spawn(uid, options, watchdog, &greeting)?;
                 (Self::Process(process), channel)
             }
             Place::Thread => {
@@ -62,8 +73,13 @@ impl Home {
         })
     }
 
+    /// Whether its parent's `Aid` was sent.
+    pub(crate) fn is_greeted(&self) -> bool {
+        matches!(self, Self::Process(_))
+    }
+
     /// Waits until it has ended and nothing is left of it but, perhaps, what a process has
-    /// started: see [`group_gone`](Self::group_gone).
+    /// started: see [`descendants_gone`](Self::descendants_gone).
     pub(crate) async fn wait(&self) -> Result<Exit, Cancelled> {
         match self {
             Self::Process(process) => process.wait().await,
@@ -72,11 +88,12 @@ impl Home {
         }
     }
 
-    /// Waits a moment for what a process that was reaped left in its group.
-    pub(crate) async fn group_gone(&self) -> Result<(), Cancelled> {
+    /// Waits, when it has ended, until what it had started is gone too; false if that is not so
+    /// within the limit. What is in this process has seen to that itself.
+    pub(crate) async fn descendants_gone(&self, limit: Duration) -> Result<bool, Cancelled> {
         match self {
-            Self::Process(process) => process.group_gone().await,
-            Self::Thread(_) | Self::Task(_) => Ok(()),
+            Self::Process(process) => process.descendants_gone(limit).await,
+            Self::Thread(_) | Self::Task(_) => Ok(true),
         }
     }
 
@@ -94,17 +111,39 @@ impl Home {
 impl Exit {
     /// Of what lived in this process, as `what`.
     pub(super) fn lived(what: &str, lived: thread::Result<tractor_runtime::Result<()>>) -> Self {
-        Self::Here(match lived {
-            Ok(Err(error)) if !error.is_cancelled() => format!("its {what} failed: {error}"),
-            Ok(_) => format!("its {what} has ended"),
-            Err(panic) => format!("its {what} panicked: {}", panic_text(&*panic)),
-        })
+        let (reason, failed) = match lived {
+            Ok(Err(error)) if !error.is_cancelled() => {
+                (format!("its {what} failed: {error}"), true)
+            }
+            Ok(_) => (format!("its {what} has ended"), false),
+            Err(panic) => (
+                format!("its {what} panicked: {}", panic_text(&*panic)),
+                true,
+            ),
+        };
+        Self::Here { reason, failed }
+    }
+
+    /// Of what was in this process and did not end by itself.
+    pub(super) fn cut_short(reason: &str) -> Self {
+        Self::Here {
+            reason: reason.into(),
+            failed: true,
+        }
+    }
+
+    /// Whether it ended otherwise than an actor does that is cancelled or has nothing to do.
+    pub(crate) fn is_failure(&self) -> bool {
+        match self {
+            Self::Process(status) => !status.is_some_and(|status| status.success()),
+            Self::Here { failed, .. } => *failed,
+        }
     }
 
     pub(crate) fn status(&self) -> Option<ExitStatus> {
         match self {
             Self::Process(status) => *status,
-            Self::Here(_) => None,
+            Self::Here { .. } => None,
         }
     }
 
@@ -112,7 +151,7 @@ impl Exit {
     pub(crate) fn reason(&self) -> Option<&str> {
         match self {
             Self::Process(_) => None,
-            Self::Here(reason) => Some(reason),
+            Self::Here { reason, .. } => Some(reason),
         }
     }
 }
@@ -122,7 +161,7 @@ impl fmt::Display for Exit {
         match self {
             Self::Process(Some(status)) => write!(f, "{status}"),
             Self::Process(None) => f.write_str("its exit status is unknown"),
-            Self::Here(reason) => f.write_str(reason),
+            Self::Here { reason, .. } => f.write_str(reason),
         }
     }
 }

@@ -52,6 +52,8 @@ pub(super) async fn live(channel: ByteStream, housing: Housing) -> Result<()> {
     let (parent, spec) = greeting(&mut reader).await?;
     housing.furnish(&spec);
     let uid = spec.uid.clone().unwrap_or_else(|| Uid::fresh("actor"));
+    let level = spec.loglevel.as_deref();
+    let level = level.and_then(|level| level.parse().ok());
     let table = match Table::new() {
         Ok(table) => table,
         Err(error) => {
@@ -68,6 +70,7 @@ pub(super) async fn live(channel: ByteStream, housing: Housing) -> Result<()> {
         housing.into_watchdog(),
     );
     host(actor, async |actor| {
+        actor.set_log_level(level);
         let conn = Connection::new(actor, &parent, link.clone());
         actor.whereabouts().has_parent(&conn);
         let membership = match settle(actor, &spec).await {

@@ -23,14 +23,33 @@ pub struct SpawnOptions {
     pub(crate) place: Place,
     pub(crate) program: Option<(PathBuf, Vec<OsString>)>,
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
+    pub(crate) env_clear: bool,
+    pub(crate) current_dir: Option<PathBuf>,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
     pub(crate) enabled: Vec<Exposed>,
     pub(crate) listen: Vec<Address>,
     pub(crate) grace: Duration,
     pub(crate) term_grace: Duration,
+    pub(crate) kill_grace: Duration,
+    pub(crate) descendants_grace: Duration,
     pub(crate) orphan_grace: Duration,
     pub(crate) handshake_limit: Duration,
     pub(crate) abandon_after: Option<Duration>,
     pub(crate) log_level: Option<log::LevelFilter>,
+}
+
+/// Where a child's standard output or standard error goes. Its standard input is the null device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Output {
+    /// To where this process's goes.
+    #[default]
+    Inherit,
+    /// Nowhere.
+    Null,
+    /// To the end of this file, which is made if it is not there.
+    Append(PathBuf),
 }
 
 /// Something that an actor may be asked to run.
@@ -49,10 +68,16 @@ impl SpawnOptions {
             place: Place::Process,
             program: None,
             env: Vec::new(),
+            env_clear: false,
+            current_dir: None,
+            stdout: Output::Inherit,
+            stderr: Output::Inherit,
             enabled: Vec::new(),
             listen: Vec::new(),
             grace: Duration::from_millis(1600),
             term_grace: Duration::from_millis(500),
+            kill_grace: Duration::from_secs(5),
+            descendants_grace: Duration::from_secs(2),
             orphan_grace: Duration::from_millis(500),
             handshake_limit: Duration::from_secs(10),
             abandon_after: None,
@@ -81,8 +106,8 @@ impl SpawnOptions {
     /// The actor is called, cancelled and waited for as a process is, and what it is told and
     /// answers travels the same way. It touches nothing that belongs to all of the process:
     /// neither signals nor standard input nor the level of logs, and so
-    /// [`env`](Self::env), [`env_remove`](Self::env_remove), [`log_level`](Self::log_level) and
-    /// [`orphan_grace`](Self::orphan_grace) have no effect. What it starts as processes ends with
+    /// what is said of environment, directory, output and [`log_level`](Self::log_level), and
+    /// [`orphan_grace`](Self::orphan_grace), have no effect. What it starts as processes ends with
     /// it, and also when this process is killed.
     ///
     /// What a thread cannot be is killed. If it is stuck in code that does not come back to its
@@ -141,6 +166,34 @@ impl SpawnOptions {
         self
     }
 
+    /// Gives the child none of this process's environment, but what [`env`](Self::env) sets.
+    #[must_use]
+    pub fn env_clear(mut self) -> Self {
+        self.env_clear = true;
+        self
+    }
+
+    /// The child's working directory. By default this process's.
+    #[must_use]
+    pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.current_dir = Some(dir.into());
+        self
+    }
+
+    /// Where the child's standard output goes.
+    #[must_use]
+    pub fn stdout(mut self, output: Output) -> Self {
+        self.stdout = output;
+        self
+    }
+
+    /// Where the child's standard error goes.
+    #[must_use]
+    pub fn stderr(mut self, output: Output) -> Self {
+        self.stderr = output;
+        self
+    }
+
     /// Lets the child run this endpoint.
     #[must_use]
     pub fn enable<K>(mut self, endpoint: impl Endpoint<K>) -> Self {
@@ -183,6 +236,23 @@ impl SpawnOptions {
         self
     }
 
+    /// How long a child is waited for after SIGKILL: the system may hold it. 5 s by default. After
+    /// that it is given up, which is logged.
+    #[must_use]
+    pub fn kill_grace(mut self, grace: Duration) -> Self {
+        self.kill_grace = grace;
+        self
+    }
+
+    /// How long, after the child has ended, the actors below it are waited for, which end
+    /// themselves when they lose their parent. 2 s by default. If some are still there, that is
+    /// logged, and in the [`TeardownReport`](crate::TeardownReport).
+    #[must_use]
+    pub fn descendants_grace(mut self, grace: Duration) -> Self {
+        self.descendants_grace = grace;
+        self
+    }
+
     /// How long the child may clean up after it lost its parent, before it ends itself. 0.5 s
     /// by default.
     #[must_use]
@@ -198,8 +268,9 @@ impl SpawnOptions {
         self
     }
 
-    /// What the child is to log at most: passed to [`log::set_max_level`] there. The logger, and
-    /// without this the level, are what the program installs.
+    /// What the child is to log at most: passed to [`log::set_max_level`] there. The actors that it
+    /// starts are told the same, unless they are told something else. The logger, and without this
+    /// the level, are what the program installs.
     #[must_use]
     pub fn log_level(mut self, level: log::LevelFilter) -> Self {
         self.log_level = Some(level);

@@ -4,8 +4,9 @@
 //! from other programs by its parent's id alone, one that boots does not die with its parent but
 //! soon after it, and the ends of processes are looked for now and then.
 
-use std::io;
-use std::os::fd::AsFd;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::event::PollFlags;
@@ -37,6 +38,25 @@ mod here {
     pub(in crate::spawn) fn executable() -> io::Result<PathBuf> {
         Ok("/proc/self/exe".into())
     }
+
+    /// Takes the descriptors that came with the first bytes in a socket, and leaves the bytes. Waits
+    /// until there are some, or the peer is gone.
+    pub(in crate::spawn) fn descriptors_in(channel: impl AsFd) -> io::Result<Vec<OwnedFd>> {
+        use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+        let mut space =
+            vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0];
+        let mut bytes = [IoSliceMut::new(&mut byte)];
+        let flags = RecvFlags::PEEK | RecvFlags::CMSG_CLOEXEC;
+        rustix::io::retry_on_intr(|| recvmsg(&channel, &mut bytes, &mut ancillary, flags))?;
+        let rights = ancillary.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(rights) => Some(rights),
+            _ => None,
+        });
+        Ok(rights.flatten().collect())
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -61,6 +81,37 @@ mod here {
     pub(in crate::spawn) fn executable() -> io::Result<PathBuf> {
         std::env::current_exe()
     }
+
+    /// To look at bytes without taking them does not give what came with them.
+    pub(in crate::spawn) fn descriptors_in(_channel: impl AsFd) -> io::Result<Vec<OwnedFd>> {
+        Ok(Vec::new())
+    }
 }
 
 pub(super) use here::*;
+
+/// How many descriptors fit in one message, at most.
+const MOST_DESCRIPTORS: usize = 250;
+
+/// Writes to a socket that has room for it, with copies of these descriptors; the first ones, if
+/// they are too many.
+pub(super) fn send_with(
+    channel: impl AsFd,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = &descriptors[..descriptors.len().min(MOST_DESCRIPTORS)];
+    ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+    let sent = rustix::io::retry_on_intr(|| {
+        let bytes = [IoSlice::new(bytes)];
+        sendmsg(&channel, &bytes, &mut ancillary, SendFlags::empty())
+    })?;
+    match sent == bytes.len() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::WriteZero.into()),
+    }
+}

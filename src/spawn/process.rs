@@ -1,19 +1,21 @@
 use std::cell::Cell;
-use std::io;
+use std::fs::File;
+use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tractor_runtime::process::{ChildExit, Stage};
 use tractor_runtime::{Cancelled, Error, time};
 
 use super::boot::Adopted;
-use super::{Exit, MARK, SpawnOptions, Watchdog, platform};
+use super::{Exit, MARK, Output, SpawnOptions, Watchdog, platform};
 use crate::transport::ByteStream;
 use crate::wire::Uid;
 
@@ -39,23 +41,30 @@ pub(crate) struct Process {
     exited: Cell<Option<Status>>,
     /// It hears at once when this process lost its parent.
     _adopted: Adopted,
+    /// Ends with the last process that has it: the child, and whoever it started as actors.
+    lifeline: PipeReader,
 }
 
 /// How a process ended; `None` if somebody else reaped it.
 type Status = Option<ExitStatus>;
 
 impl Process {
-    /// Starts the program, with one end of a pair of sockets as its standard input. The other end
-    /// is given back.
+    /// Starts the program, with one end of a pair of sockets as its standard input, in which there
+    /// is a greeting already. The other end is given back.
     ///
     /// To be called from a thread that lives as long as the child may.
     pub(crate) fn spawn(
         uid: &Uid,
         options: &SpawnOptions,
         watchdog: &Watchdog,
+        greeting: &[u8],
     ) -> io::Result<(Self, ByteStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         let adopted = watchdog.adopt(&ours)?;
+        let (lifeline, theirs_too) = io::pipe()?;
+        // It waits in the socket, so that there is no moment when the child is without it.
+        platform::send_with(&ours, greeting, &watchdog.lifelines(&theirs_too))?;
+        drop(theirs_too);
         let ours = ByteStream::socket(ours)?;
         let child = command(options)?.stdin(OwnedFd::from(theirs)).spawn()?;
         // The command is gone by now, and with it the only other copy of the child's end: the
@@ -76,6 +85,7 @@ impl Process {
             exit,
             exited: Cell::new(None),
             _adopted: adopted,
+            lifeline,
         };
         Ok((process, ours))
     }
@@ -99,14 +109,29 @@ impl Process {
     }
 
     /// Waits, when the process was reaped, for what it had left in its group and what was killed
-    /// with it: a moment, for it need not be more.
-    pub(crate) async fn group_gone(&self) -> Result<(), Cancelled> {
+    /// with it: a moment, for it need not be more. And, as long as the limit, for the actors below
+    /// it, which end themselves; false if they do not.
+    pub(crate) async fn descendants_gone(&self, limit: Duration) -> Result<bool, Cancelled> {
         let start = time::now();
         // To ask is all that is allowed now. As long as somebody is left the id is not given away.
         while test_kill_process_group(self.pid).is_ok() && time::now() - start < GROUP_LIMIT {
             time::sleep(POLL).await?;
         }
-        Ok(())
+        while !self.lifeline_ended() {
+            if time::now() - start >= limit {
+                return Ok(false);
+            }
+            time::sleep(POLL).await?;
+        }
+        Ok(true)
+    }
+
+    fn lifeline_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.lifeline, PollFlags::IN)];
+        match poll(&mut fds, Some(&Timespec::default())) {
+            Ok(ready) => ready > 0,
+            Err(error) => error != Errno::INTR,
+        }
     }
 
     /// Ends the process and its group at once.
@@ -195,6 +220,14 @@ fn command(options: &SpawnOptions) -> io::Result<Command> {
             command
         }
     };
+    if options.env_clear {
+        command.env_clear();
+    }
+    if let Some(dir) = &options.current_dir {
+        command.current_dir(dir);
+    }
+    command.stdout(stdio(&options.stdout)?);
+    command.stderr(stdio(&options.stderr)?);
     for (key, value) in &options.env {
         match value {
             Some(value) => command.env(key, value),
@@ -205,6 +238,14 @@ fn command(options: &SpawnOptions) -> io::Result<Command> {
         .env(MARK, std::process::id().to_string())
         .process_group(0);
     Ok(command)
+}
+
+fn stdio(output: &Output) -> io::Result<Stdio> {
+    Ok(match output {
+        Output::Inherit => Stdio::inherit(),
+        Output::Null => Stdio::null(),
+        Output::Append(path) => File::options().append(true).create(true).open(path)?.into(),
+    })
 }
 
 /// A duration for people: `1.6 s`.

@@ -114,5 +114,5 @@ async fn run(
 }
 
 fn dropped() -> Exit {
-    Exit::Here("its task was dropped".into())
+    Exit::cut_short("its task was dropped")
 }

@@ -115,7 +115,7 @@ impl Thread {
         );
         self.thread.take();
         self.exit
-            .replace(Some(Exit::Here("its thread was abandoned".into())));
+            .replace(Some(Exit::cut_short("its thread was abandoned")));
         self.abandoned.set();
     }
 

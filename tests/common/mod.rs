@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -187,6 +188,38 @@ pub(crate) fn program(path: impl AsRef<OsStr>) -> Command {
     let mut program = Command::new("env");
     program.arg("--default-signal").arg(path);
     program
+}
+
+/// Nothing that an actor could run. To be asked for it is the end of one in a process that is
+/// [armed](arm): it says in the log that it refuses, and there that panics, outside of every
+/// endpoint.
+pub(crate) async fn explosive((): ()) -> Result<()> {
+    Ok(())
+}
+
+pub(crate) fn arm() {
+    struct Bomb;
+
+    impl log::Log for Bomb {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            let text = record.args().to_string();
+            if text.starts_with("refused") && text.contains("explosive") {
+                panic!("it went off");
+            }
+        }
+
+        fn flush(&self) {}
+    }
+
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Bomb).expect("the test program has no other");
+        log::set_max_level(log::LevelFilter::Info);
+    });
 }
 
 /// Ends the test program if a test takes too long, so that the runner says which it was.

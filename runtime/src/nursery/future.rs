@@ -15,6 +15,7 @@ use pin_project_lite::pin_project;
 use slab::Slab;
 
 use super::handle::NurseryHandle;
+use super::options::{ChildOptions, NurseryOptions, Origin};
 use super::start::{Start, StartState, TaskStatus};
 use super::task::{Child, End, Task, TaskHandle, erase, lend};
 use crate::cause::{CancelCause, CancelKind, Cancelled};
@@ -23,7 +24,8 @@ use crate::executor::slots::ListId;
 use crate::executor::waker::Key;
 use crate::executor::{Core, Here, Polled, current, poll_task};
 use crate::scope::tree::NodeId;
-use crate::scope::{CancelScope, Entry, Link, Outcome, ScopeHandle, Spec};
+use crate::scope::{Entry, Link, Outcome, ScopeHandle, checkpoint};
+use crate::sync::Semaphore;
 
 /// Runs `body` with a nursery, and returns when the body and all children have ended.
 ///
@@ -78,49 +80,19 @@ pub fn nursery<'env, T>(
     }
 }
 
-/// A nursery with settings.
-#[derive(Debug)]
-#[must_use = "a nursery does nothing until it is run"]
-pub struct NurseryOptions {
+pub(super) fn run<'env, T>(
     entry: Entry,
-}
-
-impl NurseryOptions {
-    /// What [`nursery`] uses.
-    #[track_caller]
-    #[expect(clippy::new_without_default, reason = "the place of the call is kept")]
-    pub fn new() -> Self {
-        Self {
-            entry: Entry::Spec(Spec::new(Location::caller())),
-        }
-    }
-
-    /// Makes `scope` the scope of the nursery: for a deadline, a shield, or a handle that was made
-    /// before.
-    pub fn scope(mut self, scope: CancelScope) -> Self {
-        self.entry = scope.entry.into_inner();
-        self
-    }
-
-    /// Runs `body` as [`nursery`] does.
-    ///
-    /// # Errors
-    ///
-    /// As [`nursery`], but a body that was cut short by the nursery's own scope is the outcome
-    /// [`Outcome::Cancelled`].
-    pub fn run<'env, T>(
-        self,
-        body: impl for<'scope> AsyncFnOnce(&'scope Nursery<'scope, 'env>) -> Result<T>,
-    ) -> impl Future<Output = Result<Outcome<T>>> {
-        let nursery = Rc::new_cyclic(|this| Nursery::new(this.clone(), self.entry));
-        // Nobody but the body and the children, for whom every 'scope must do, sees for how long
-        // the nursery is lent.
-        let body = body(lend(&nursery));
-        NurseryFuture {
-            body: Some(body),
-            value: None,
-            nursery,
-        }
+    limit: Option<Semaphore>,
+    body: impl for<'scope> AsyncFnOnce(&'scope Nursery<'scope, 'env>) -> Result<T>,
+) -> impl Future<Output = Result<Outcome<T>>> {
+    let nursery = Rc::new_cyclic(|this| Nursery::new(this.clone(), entry, limit));
+    // Nobody but the body and the children, for whom every 'scope must do, sees for how long
+    // the nursery is lent.
+    let body = body(lend(&nursery));
+    NurseryFuture {
+        body: Some(body),
+        value: None,
+        nursery,
     }
 }
 
@@ -134,6 +106,10 @@ pub struct Nursery<'scope, 'env: 'scope> {
     place: RefCell<Option<Place>>,
     closed: Cell<bool>,
     children: RefCell<Slab<Entered>>,
+    /// How many of the children are services.
+    services: Cell<u32>,
+    /// For those that are started only when there is room.
+    limit: Option<Semaphore>,
     /// How many `start` calls have neither a value nor a result yet.
     pub(crate) starting: Cell<u32>,
     errors: RefCell<Vec<Error>>,
@@ -159,6 +135,7 @@ struct Seat {
 struct Entered {
     child: Rc<dyn Child>,
     seat: Seat,
+    service: bool,
     /// Who waits for it to start.
     start: Option<Rc<dyn StartState>>,
 }
@@ -166,7 +143,7 @@ struct Entered {
 /// What the ready list calls the body. Children are called by their number.
 pub(crate) const BODY: u32 = u32::MAX;
 
-impl<'scope> Nursery<'scope, '_> {
+impl<'scope, 'env> Nursery<'scope, 'env> {
     /// Starts a child: it runs from the next batch on, as code of the nursery's scope.
     ///
     /// A child that is started in a cancelled nursery runs up to its first checkpoint.
@@ -179,7 +156,7 @@ impl<'scope> Nursery<'scope, '_> {
         &'scope self,
         child: impl Future<Output = Result<T>> + 'scope,
     ) -> TaskHandle<'scope, T> {
-        self.spawn(child, Location::caller(), None)
+        self.spawn(child, Origin::new(Location::caller()))
     }
 
     /// [`start_soon`](Self::start_soon) with a name for causes and dumps.
@@ -189,9 +166,89 @@ impl<'scope> Nursery<'scope, '_> {
         name: impl Into<Cow<'static, str>>,
         child: impl Future<Output = Result<T>> + 'scope,
     ) -> TaskHandle<'scope, T> {
-        let handle = self.spawn(child, Location::caller(), None);
-        handle.name(&name.into());
-        handle
+        self.child().name(name).start_soon(child)
+    }
+
+    /// A child with settings: a name, or to be a service of the others.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tractor_runtime::{nursery, run, time::{sleep, sleep_forever}};
+    ///
+    /// run(async || {
+    ///     nursery(async |n| {
+    ///         n.child().name("heartbeat").service().start_soon(async {
+    ///             loop {
+    ///                 sleep(Duration::from_millis(1)).await?;
+    ///             }
+    ///             # #[allow(unreachable_code)]
+    ///             Ok(())
+    ///         });
+    ///         n.start_soon(async { Ok(sleep(Duration::from_millis(5)).await?) });
+    ///         Ok(()) // the heart stops when the other child is done
+    ///     })
+    ///     .await
+    /// })
+    /// # .unwrap();
+    /// ```
+    #[track_caller]
+    pub fn child(&'scope self) -> ChildOptions<'scope, 'env> {
+        ChildOptions::new(self, Location::caller())
+    }
+
+    /// Starts a child when there is room for it: when fewer of those that were started in this way
+    /// run than [`NurseryOptions::limit`](super::NurseryOptions::limit) says; first come, first
+    /// served. Without a limit there always is. A checkpoint.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use tractor_runtime::{NurseryOptions, checkpoint, run};
+    ///
+    /// run(async || {
+    ///     let running = Cell::new(0);
+    ///     NurseryOptions::new()
+    ///         .limit(3)
+    ///         .run(async |n| {
+    ///             for _ in 0..100 {
+    ///                 n.start_soon_limited(async {
+    ///                     running.set(running.get() + 1);
+    ///                     assert!(running.get() <= 3);
+    ///                     checkpoint().await?;
+    ///                     running.set(running.get() - 1);
+    ///                     Ok(())
+    ///                 })
+    ///                 .await?;
+    ///             }
+    ///             Ok(())
+    ///         })
+    ///         .await?;
+    ///     Ok(())
+    /// })
+    /// # .unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] if the scope of the caller is: then the child has not been started, and is
+    /// dropped.
+    #[track_caller]
+    pub fn start_soon_limited<T: 'scope>(
+        &'scope self,
+        child: impl Future<Output = Result<T>> + 'scope,
+    ) -> impl Future<Output = std::result::Result<TaskHandle<'scope, T>, Cancelled>> {
+        let origin = Origin::new(Location::caller());
+        async move {
+            let Some(limit) = &self.limit else {
+                checkpoint().await?;
+                return Ok(self.spawn(child, origin));
+            };
+            let room = limit.acquire().await?;
+            let child = async move {
+                let _room = room;
+                child.await
+            };
+            Ok(self.spawn(child, origin))
+        }
     }
 
     /// Starts a child, and waits until it says with [`TaskStatus::started`] that it is ready.
@@ -211,7 +268,7 @@ impl<'scope> Nursery<'scope, '_> {
         &'scope self,
         child: impl AsyncFnOnce(TaskStatus<V>) -> Result<()> + 'scope,
     ) -> impl Future<Output = Result<V>> {
-        Start::new(self, child, Location::caller())
+        Start::new(self, child, Origin::new(Location::caller()))
     }
 
     /// A handle to start children from elsewhere that do not borrow.
@@ -262,7 +319,7 @@ impl<'scope> Nursery<'scope, '_> {
         self.closed.get() || runtime_gone
     }
 
-    fn new(this: Weak<Nursery<'static, 'static>>, entry: Entry) -> Self {
+    fn new(this: Weak<Nursery<'static, 'static>>, entry: Entry, limit: Option<Semaphore>) -> Self {
         Self {
             this,
             location: entry.location(),
@@ -270,6 +327,8 @@ impl<'scope> Nursery<'scope, '_> {
             place: RefCell::new(None),
             closed: Cell::new(false),
             children: RefCell::new(Slab::new()),
+            services: Cell::new(0),
+            limit,
             starting: Cell::new(0),
             errors: RefCell::default(),
             panic: Cell::new(None),
@@ -314,9 +373,14 @@ impl<'scope> Nursery<'scope, '_> {
     pub(crate) fn spawn<T: 'scope, F: Future<Output = Result<T>> + 'scope>(
         &self,
         future: F,
-        location: &'static Location<'static>,
-        start: Option<(Rc<dyn StartState>, NodeId)>,
+        origin: Origin,
     ) -> TaskHandle<'scope, T> {
+        let Origin {
+            location,
+            name,
+            service,
+            start,
+        } = origin;
         let task = Task::new(future);
         if self.is_closed() {
             task.drop_future();
@@ -334,10 +398,15 @@ impl<'scope> Nursery<'scope, '_> {
             vacant.insert(Entered {
                 child: erase(task.clone()),
                 seat,
+                service,
                 start: start.map(|(state, _)| state),
             });
             seat
         };
+        self.services.set(self.services.get() + u32::from(service));
+        if let Some(name) = name {
+            core.name_task(seat.node, name.into());
+        }
         core.wake(seat.key);
         TaskHandle::new(task, Some((core, seat.node)))
     }
@@ -427,6 +496,27 @@ impl<'scope> Nursery<'scope, '_> {
         self.panicked(core, panic, &cause);
     }
 
+    /// Cancels the children that are there for others, when there are no others any more.
+    #[cold]
+    fn cancel_services(&self, core: &Core) {
+        let children = self.children.borrow();
+        let nodes = children.iter().map(|(_, entered)| entered.seat.node);
+        let nodes: Vec<_> = core.tree(|tree| {
+            nodes
+                .filter(|node| !tree.is_cancel_called(*node))
+                .collect::<Vec<_>>()
+        });
+        drop(children);
+        if nodes.is_empty() {
+            return;
+        }
+        let cause = CancelCause::at(CancelKind::Shutdown, None, self.location)
+            .with_reason("all that it was a service of has ended");
+        for node in nodes {
+            core.change(|tree, woken| tree.cancel(node, &cause, woken));
+        }
+    }
+
     /// The cause of the cancellation of all by the failure of one.
     fn blame(&self, core: &Core, node: NodeId, reason: String) -> CancelCause {
         let label = core.label(node);
@@ -436,6 +526,8 @@ impl<'scope> Nursery<'scope, '_> {
 
     fn take_child(&self, number: u32) -> (Rc<dyn Child>, Seat, Option<Rc<dyn StartState>>) {
         let entered = self.children.borrow_mut().remove(number as usize);
+        let services = self.services.get() - u32::from(entered.service);
+        self.services.set(services);
         (entered.child, entered.seat, entered.start)
     }
 
@@ -556,10 +648,13 @@ impl<T, F: Future<Output = Result<T>>> Future for NurseryFuture<F, T> {
                 Some((key, number)) => nursery.poll_child(&core, key, number),
             }
         }
-        let waiting = this.body.is_some()
-            || nursery.starting.get() > 0
-            || !nursery.children.borrow().is_empty();
-        if waiting {
+        let children = nursery.children.borrow().len();
+        let services = nursery.services.get() as usize;
+        if this.body.is_some() || nursery.starting.get() > 0 || children > services {
+            return Poll::Pending;
+        }
+        if services > 0 {
+            nursery.cancel_services(&core);
             return Poll::Pending;
         }
         nursery.closed.set(true);

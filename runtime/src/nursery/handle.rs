@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::future::Nursery;
+use super::options::Origin;
 use super::task::{NurseryClosed, TaskHandle};
 use crate::cause::CancelCause;
 use crate::error::Result;
@@ -36,7 +37,7 @@ impl NurseryHandle {
         if self.nursery.is_closed() {
             return Err(NurseryClosed { _private: () });
         }
-        Ok(self.nursery.spawn(child, Location::caller(), None))
+        Ok(self.nursery.spawn(child, Origin::new(Location::caller())))
     }
 
     /// Cancels the body and all children.

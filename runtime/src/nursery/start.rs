@@ -3,12 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::future::Nursery;
+use super::options::Origin;
 use super::task::{ChildCancelled, ChildPanicked, End, NurseryClosed};
 use crate::cause::{CancelCause, CancelKind};
 use crate::error::{Error, Result};
@@ -145,8 +145,7 @@ impl std::error::Error for NotStarted {}
 #[must_use = "futures do nothing unless awaited"]
 pub(crate) struct Start<'scope, 'env, F, V: 'scope> {
     nursery: &'scope Nursery<'scope, 'env>,
-    child: Option<F>,
-    location: &'static Location<'static>,
+    child: Option<(F, Origin)>,
     waiting: Option<Waiting<V>>,
 }
 
@@ -179,20 +178,15 @@ impl<'scope, 'env, F, V> Start<'scope, 'env, F, V>
 where
     F: AsyncFnOnce(TaskStatus<V>) -> Result<()> + 'scope,
 {
-    pub(crate) fn new(
-        nursery: &'scope Nursery<'scope, 'env>,
-        child: F,
-        location: &'static Location<'static>,
-    ) -> Self {
+    pub(crate) fn new(nursery: &'scope Nursery<'scope, 'env>, child: F, origin: Origin) -> Self {
         Self {
             nursery,
-            child: Some(child),
-            location,
+            child: Some((child, origin)),
             waiting: None,
         }
     }
 
-    fn begin(&mut self, child: F) -> Waiting<V> {
+    fn begin(&mut self, child: F, mut origin: Origin) -> Waiting<V> {
         let core = current();
         let state = Rc::new(State {
             phase: RefCell::new(Phase::Silent),
@@ -206,11 +200,10 @@ where
         };
         self.nursery.starting.set(self.nursery.starting.get() + 1);
         let start = super::task::erase_start(state.clone());
-        let handle = self.nursery.spawn(
-            async move { child(status).await },
-            self.location,
-            Some((start, Here::node())),
-        );
+        origin.start = Some((start, Here::node()));
+        let handle = self
+            .nursery
+            .spawn(async move { child(status).await }, origin);
         state.child.set(handle.node());
         Waiting {
             state,
@@ -230,11 +223,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<V>> {
         let this = self.get_mut();
-        if let Some(child) = this.child.take() {
+        if let Some((child, origin)) = this.child.take() {
             if this.nursery.is_closed() {
                 return Poll::Ready(Err(NurseryClosed { _private: () }.into()));
             }
-            this.waiting = Some(this.begin(child));
+            this.waiting = Some(this.begin(child, origin));
         }
         let waiting = this.waiting.as_mut();
         let waiting = waiting.expect("a start was polled after it was done");

@@ -251,10 +251,9 @@ impl<'scope, T> TaskHandle<'scope, T> {
         self.seat.as_ref().map_or(NodeId::NONE, |(_, node)| *node)
     }
 
-    pub(crate) fn name(&self, name: &str) {
-        if let Some((core, node)) = &self.seat {
-            core.name_task(*node, name.into());
-        }
+    /// What became of the child. Once.
+    pub(super) fn poll_end(&self, cx: &Context<'_>) -> Poll<Result<T>> {
+        self.task.poll_end(cx)
     }
 
     /// Cancels this child alone. Its nursery and its siblings go on.
@@ -320,13 +319,17 @@ impl<T> Future for TaskHandle<'_, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let Self { task, leaf, .. } = self.get_mut();
         let polled = leaf.poll(cx, |cx| task.poll_end(cx));
-        polled.map(|result| match result? {
-            // Whoever is cancelled together with the child is told that, and does not fail of it.
-            Err(error) if Here::is_cancelled() && error.is::<ChildCancelled>() => {
-                Err(current().cancelled_here().into())
-            }
-            result => result,
-        })
+        polled.map(|result| told(result?))
+    }
+}
+
+/// Whoever is cancelled together with the child is told that, and does not fail of it.
+pub(super) fn told<T>(result: Result<T>) -> Result<T> {
+    match result {
+        Err(error) if Here::is_cancelled() && error.is::<ChildCancelled>() => {
+            Err(current().cancelled_here().into())
+        }
+        result => result,
     }
 }
 

@@ -255,7 +255,7 @@ impl<T, F: Future<Output = Result<T>>> Future for FailAfter<F> {
             Outcome::Completed(value) => Ok(value),
             // Nobody else can cancel this scope. The cause may be another one all the same: that
             // of a scope further out which has been hidden by a shield since.
-            Outcome::Cancelled(_) => Err(Error::from(TooSlow { location })),
+            Outcome::Cancelled(_) => Err(Error::from(TooSlow::at(location))),
         })
     }
 }
@@ -267,6 +267,10 @@ pub struct TooSlow {
 }
 
 impl TooSlow {
+    pub(crate) fn at(location: &'static Location<'static>) -> Self {
+        Self { location }
+    }
+
     /// Where the timeout was set.
     pub fn location(&self) -> &'static Location<'static> {
         self.location

@@ -10,6 +10,7 @@ mod limiter;
 mod lock;
 mod parking_lot;
 mod permits;
+mod producer;
 mod semaphore;
 pub(crate) mod waiters;
 mod watch;
@@ -28,5 +29,6 @@ pub use limiter::{AcquireToken, Borrower, CapacityLimiter, LimiterStatistics, Li
 pub use lock::{Lock, LockGuard, LockStatistics, Locking};
 pub use parking_lot::{Park, ParkingLot};
 pub use permits::WouldBlock;
+pub use producer::{Producer, with_producer};
 pub use semaphore::{AboveMaximum, AcquirePermit, Semaphore, SemaphorePermit, SemaphoreStatistics};
 pub use watch::{Changed, WatchReceiver, WatchSender, watch};

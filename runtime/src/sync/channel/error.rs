@@ -3,7 +3,7 @@ use std::fmt;
 use crate::cause::Cancelled;
 use crate::error::Error;
 
-/// An item that was not sent by [`Sender::send`], and why.
+/// An item that was not sent by [`Sender::send`](super::Sender::send), and why.
 ///
 /// Converts into [`Error`] with `?`; a cancellation is recognised, the item is dropped then.
 pub struct SendError<T> {
@@ -55,7 +55,7 @@ impl<T> From<SendError<T>> for Error {
     }
 }
 
-/// An item that was not sent by [`Sender::try_send`], and why.
+/// An item that was not sent by [`Sender::try_send`](super::Sender::try_send), and why.
 pub enum TrySendError<T> {
     /// There is no room.
     Full(T),
@@ -111,7 +111,7 @@ impl fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
-/// Why [`Receiver::recv`] gave no item.
+/// Why [`Receiver::recv`](super::Receiver::recv) gave no item.
 #[derive(Clone, Debug)]
 pub enum RecvError {
     /// The channel is empty and has no sender.
@@ -134,7 +134,7 @@ impl fmt::Display for RecvError {
 
 impl std::error::Error for RecvError {}
 
-/// Why [`Receiver::try_recv`] gave no item.
+/// Why [`Receiver::try_recv`](super::Receiver::try_recv) gave no item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TryRecvError {
     /// Nothing is in the channel now.

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 
+use super::bell::Bell;
 use super::waiters::Waiters;
 
 pub use error::{RecvError, SendError, SendErrorKind, TryRecvError, TrySendError};
@@ -60,6 +61,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
             sending: Waiters::new(),
             receiving: Waiters::new(),
         }),
+        wanted: Bell::new(),
     });
     (Sender::new(shared.clone(), 0), Receiver::new(shared, 0))
 }
@@ -74,6 +76,8 @@ const UNBOUNDED: usize = usize::MAX;
 
 struct Channel<T> {
     state: RefCell<State<T>>,
+    /// Rings when a receiver begins to wait.
+    wanted: Bell,
 }
 
 struct State<T> {

@@ -10,7 +10,7 @@ use super::{Channel, ChannelStatistics, GivenBack, Waiting, dismiss, wake_all};
 use crate::executor::Leaf;
 use crate::sync::waiters::{Ticket, renew};
 
-/// The receiving end of a [`channel`].
+/// The receiving end of a [`channel`](super::channel).
 pub struct Receiver<T> {
     shared: Rc<Channel<T>>,
     end: u64,
@@ -90,6 +90,7 @@ impl<T> Receiver<T> {
         };
         drop(items);
         wake_all(wakers);
+        self.shared.wanted.ring();
     }
 
     /// Whether this end was closed.
@@ -192,6 +193,10 @@ impl<T> Recv<'_, T> {
                     item: None,
                     waker: cx.waker().clone(),
                 }));
+                drop(state);
+                if receiver.shared.wanted.listeners() > 0 {
+                    receiver.shared.wanted.ring();
+                }
                 Poll::Pending
             }
         }

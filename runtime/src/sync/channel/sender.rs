@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 
 use super::error::{SendError, SendErrorKind, TrySendError};
 use super::{Channel, ChannelStatistics, Waiting, dismiss, wake_all};
+use crate::cause::Cancelled;
 use crate::executor::Leaf;
+use crate::sync::bell::Place;
 use crate::sync::waiters::{Ticket, renew};
 
-/// The sending end of a [`channel`].
+/// The sending end of a [`channel`](super::channel).
 pub struct Sender<T> {
     shared: Rc<Channel<T>>,
     end: u64,
@@ -60,6 +62,15 @@ impl<T> Sender<T> {
         };
         wake_all(waker);
         Ok(())
+    }
+
+    /// Waits until a receiver waits, or there is none any more.
+    pub(crate) fn wanted(&self) -> Wanted<'_, T> {
+        Wanted {
+            sender: self,
+            place: None,
+            leaf: Leaf::default(),
+        }
     }
 
     /// Closes this end, as dropping it does; for an end that several tasks use. Its sends that
@@ -233,5 +244,42 @@ impl<T> Drop for Send<'_, T> {
 impl<T> fmt::Debug for Send<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Send").finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Sender::wanted`].
+#[must_use = "futures do nothing unless awaited"]
+pub(crate) struct Wanted<'a, T> {
+    sender: &'a Sender<T>,
+    place: Option<Place>,
+    leaf: Leaf,
+}
+
+impl<T> Future for Wanted<'_, T> {
+    type Output = Result<(), Cancelled>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self {
+            sender,
+            place,
+            leaf,
+        } = self.get_mut();
+        leaf.poll(cx, |cx| {
+            let is_wanted = {
+                let state = sender.shared.state.borrow();
+                state.receivers == 0 || state.receiving.queued() > 0
+            };
+            if is_wanted {
+                return Poll::Ready(());
+            }
+            sender.shared.wanted.listen(place, cx);
+            Poll::Pending
+        })
+    }
+}
+
+impl<T> Drop for Wanted<'_, T> {
+    fn drop(&mut self) {
+        self.sender.shared.wanted.leave(&mut self.place);
     }
 }
