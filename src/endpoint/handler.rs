@@ -32,7 +32,23 @@ pub struct PlainKind<A, R>(PhantomData<(A, R)>);
 #[derive(Debug)]
 pub struct ContextKind<D, A, R>(PhantomData<(D, A, R)>);
 
-/// Marks those that send items one way, `async fn(&mut SendStream<T>, A) -> Result<()>`.
+/// Marks those that send items one way, `async fn(&mut SendStream<T>, A) -> Result<()>`. Nothing is
+/// streamed from a function that has nothing to send with:
+///
+/// ```compile_fail,E0277
+/// use tractor::{Portal, ReceiveStream, Result};
+///
+/// async fn count_to(end: u32) -> Result<()> {
+///     Ok(())
+/// }
+/// tractor::endpoint!(count_to);
+///
+/// async fn counted(portal: &Portal) -> Result<Option<u32>> {
+///     let body = async |stream: &ReceiveStream<u32>| stream.receive().await;
+///     portal.open_stream_from(count_to, 10, body).await
+/// }
+/// # fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct OneWayKind<T, A>(PhantomData<(T, A)>);
 
