@@ -81,7 +81,7 @@ pub use tractor_runtime as runtime;
 pub use actor::{ActorInfo, ListenOptions, Listening, current_actor, listen};
 pub use context::{Callee, Caller, Context, ContextOptions, Outcome};
 pub use discovery::{
-    Registrar, find_actor, find_root, parent, query_actor, registrar, stop_listening,
+    Registrar, be_registrar, find_actor, find_root, parent, query_actor, registrar, stop_listening,
     wait_for_actor,
 };
 pub use endpoint::{BootError, ContextKind, Dialog, Endpoint, OneWayKind, PlainKind};

@@ -7,7 +7,7 @@ mod places;
 use std::time::Duration;
 
 use common::{Cell, MARKER, Marker, in_every_cell};
-use places::{Directory, Net, Program, any_port, deserted, role, say};
+use places::{Directory, Net, Program, any_port, deserted, play_daemon, role, say};
 use rustix::process::{Signal, getpid, kill_process};
 use tractor::runtime::{move_on_after, nursery, time};
 use tractor::{
@@ -534,15 +534,7 @@ fn plays_its_role() {
     let Some((role, place)) = role() else { return };
     let _guard = common::HangGuard::new();
     match &*role {
-        "daemon" => {
-            let options = RunOptions::new().name("daemon").be_registrar([place]);
-            let ended = options.run(async || {
-                say(&current_actor()?.addresses()[0].to_string());
-                time::sleep_forever().await?;
-                Ok(())
-            });
-            std::process::exit(exit_code(&ended.unwrap_err()).into());
-        }
+        "daemon" => play_daemon(place),
         "registrar" | "member" | "registrar that streams" | "member that streams" => {
             let streaming = role.ends_with("streams");
             let ended = tree_with(RunOptions::new().registry([place]), async |options| {

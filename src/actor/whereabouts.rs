@@ -12,8 +12,8 @@ pub(crate) struct Whereabouts {
     parent: OnceCell<Weak<Connection>>,
     /// Who is at the top of the tree. It is known when the actor has a parent.
     root: OnceCell<(Uid, Vec<Address>)>,
-    /// The registrars that know this actor and those that it starts, or the actor's own addresses
-    /// if it is one.
+    /// The registrars that know this actor and those that it starts; if it is one, with its own
+    /// addresses.
     registrars: RefCell<Vec<Address>>,
     /// Everywhere it listens.
     addresses: RefCell<Vec<Address>>,
@@ -48,6 +48,14 @@ impl Whereabouts {
 
     pub(crate) fn registrars(&self) -> Vec<Address> {
         self.registrars.borrow().clone()
+    }
+
+    /// The registrars that are not this actor itself.
+    pub(crate) fn other_registrars(&self) -> Vec<Address> {
+        let own = self.addresses.borrow();
+        let registrars = self.registrars.borrow();
+        let others = registrars.iter().filter(|at| !own.contains(at));
+        others.cloned().collect()
     }
 
     pub(crate) fn addresses(&self) -> Vec<Address> {

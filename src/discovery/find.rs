@@ -110,7 +110,7 @@ pub async fn registrar() -> Result<Registrar> {
         return Ok(own);
     }
     let mut failed = None;
-    for address in actor.whereabouts().registrars() {
+    for address in actor.whereabouts().other_registrars() {
         match Registrar::connect(&address).await {
             Ok(registrar) => return Ok(registrar),
             Err(error) if error.is_cancelled() => return Err(error),
@@ -198,18 +198,16 @@ async fn ask_all<T>(
 /// All registrars of this actor that can be reached.
 async fn registrars() -> Result<Vec<Registrar>> {
     let actor: Rc<Actor> = Actor::current().ok_or(NoActor)?;
-    if let Some(own) = Registrar::own(&actor) {
-        return Ok(vec![own]);
-    }
-    let addresses = actor.whereabouts().registrars();
-    if addresses.is_empty() {
+    let own = Registrar::own(&actor);
+    let addresses = actor.whereabouts().other_registrars();
+    if own.is_none() && addresses.is_empty() {
         return Err(RegistryError::Without.into());
     }
     let connected = nursery(async |n| {
         let connecting = addresses
             .iter()
             .map(|address| n.start_soon(async { Ok(Registrar::connect(address).await) }));
-        let mut connected = Vec::new();
+        let mut connected: Vec<_> = own.into_iter().map(Ok).collect();
         for connecting in connecting.collect::<Vec<_>>() {
             connected.push(connecting.await?);
         }

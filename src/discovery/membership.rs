@@ -29,8 +29,7 @@ impl Membership {
     /// How long the registrars may take to forget an actor that ends.
     pub(crate) const EXIT_LIMIT: Duration = Duration::from_millis(500);
 
-    /// Enters an actor with all of its registrars, wherever it listens. It is a registrar itself,
-    /// or all of them have to answer.
+    /// Enters an actor with all of its registrars, wherever it listens. All of them have to answer.
     pub(crate) async fn enter(actor: &Rc<Actor>) -> Result<Self> {
         let (uid, listens) = (actor.uid(), actor.whereabouts().addresses());
         let mut membership = Self {
@@ -41,12 +40,11 @@ impl Membership {
             for address in &listens {
                 own.register(uid, address).await?;
             }
-            return Ok(membership);
         }
         if listens.is_empty() {
             return Ok(membership);
         }
-        for at in actor.whereabouts().registrars() {
+        for at in actor.whereabouts().other_registrars() {
             let entered = async {
                 let registrar = Registrar::connect(&at).await?;
                 for address in &listens {

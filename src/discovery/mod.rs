@@ -11,6 +11,7 @@ mod membership;
 mod probe;
 mod registrar;
 
+pub use boot::be_registrar;
 pub(crate) use boot::{Plan, Role, brief, own_places, settle};
 pub use find::{
     find_actor, find_root, parent, query_actor, registrar, stop_listening, wait_for_actor,

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::answers::{Addressed, Named, Register, Unregister};
 use crate::actor::{Actor, Registry};
-use crate::error::{ConnectError, Result};
+use crate::error::{ConnectError, NoActor, Result};
 use crate::portal::{Portal, connect};
 use crate::transport::Address;
 use crate::wire::{Uid, WireAddr};
@@ -30,13 +30,20 @@ enum Way {
 }
 
 impl Registrar {
-    /// Connects to the registrar that listens at an address, within 10 s. A checkpoint.
+    /// Connects to the registrar that listens at an address, within 10 s, unless it is this actor
+    /// itself. A checkpoint.
     ///
     /// # Errors
     ///
     /// [`ConnectError`], also if who listens there is no registrar;
     /// [`NoActor`](crate::NoActor) outside of [`tractor::run`](crate::run); and cancellation.
     pub async fn connect(address: &Address) -> Result<Self> {
+        let actor = Actor::current().ok_or(NoActor)?;
+        if actor.whereabouts().addresses().contains(address)
+            && let Some(own) = Self::own(&actor)
+        {
+            return Ok(own);
+        }
         let portal = connect(address).await?;
         if !portal.leads_to_registrar() {
             portal.disconnect();

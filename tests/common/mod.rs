@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::ffi::OsStr;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::Once;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use std::{fs, process, thread};
 
 use serde::{Deserialize, Serialize};
+use tractor::runtime::io::Io;
 use tractor::{
     ActorNursery, Address, ListenOptions, Portal, Result, SpawnOptions, connect, current_actor,
 };
@@ -316,4 +318,18 @@ pub(crate) fn marked_like_this() -> Vec<u32> {
     let mut processes = marker.processes();
     processes.push(process::id());
     processes
+}
+
+/// Runs what blocks on a thread of its own, while the actor goes on.
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let thread = thread::spawn(move || {
+        // Closed when the work is done, or has failed.
+        let _theirs = theirs;
+        work()
+    });
+    Io::new(ours)?.readable().await?;
+    Ok(thread.join().expect("the peer does not panic"))
 }

@@ -5,11 +5,12 @@ use std::env;
 use std::fs::{DirBuilder, remove_dir_all};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tractor::Address;
+use rustix::process::{Signal, kill_process};
+use tractor::{Address, RunOptions, current_actor, exit_code};
 
 use super::common::{MARKER, Marker};
 
@@ -51,6 +52,10 @@ impl Directory {
         }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     pub(crate) fn files(&self) -> Vec<String> {
         let files = self.0.read_dir().unwrap();
         let mut files: Vec<_> = files
@@ -79,6 +84,17 @@ pub(crate) fn any_port() -> Address {
 pub(crate) fn deserted() -> Address {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     Address::Tcp(listener.local_addr().unwrap())
+}
+
+/// The role of a registrar that does nothing else until it is stopped: it says where it is.
+pub(crate) fn play_daemon(place: Address) -> ! {
+    let options = RunOptions::new().name("daemon").be_registrar([place]);
+    let ended = options.run_daemon(async || {
+        say(&current_actor()?.addresses()[0].to_string());
+        Ok(())
+    });
+    let code = ended.map_or_else(|error| exit_code(&error), |()| 0);
+    std::process::exit(code.into());
 }
 
 const ROLE: &str = "TRACTOR_TEST_ROLE";
@@ -137,6 +153,12 @@ impl Program {
 
     pub(crate) fn pid(&self) -> rustix::process::Pid {
         rustix::process::Pid::from_child(&self.child)
+    }
+
+    /// Ends it as a service manager does.
+    pub(crate) fn stop(self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+        assert_eq!(self.ended().code(), Some(143));
     }
 
     /// Waits for its end.

@@ -10,15 +10,14 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, Once};
-use std::thread;
 
 use serde_json::{Value, json};
-use tractor::runtime::io::Io;
 use tractor::{
     Address, Caller, Context, Dialog, ModuleNotExposed, Portal, Result, RunOptions, SpawnOptions,
     connect, endpoint,
 };
 
+pub(crate) use super::common::aside;
 use super::common::{HANG, HangGuard};
 
 pub(crate) async fn double(x: u64) -> Result<u64> {
@@ -238,18 +237,4 @@ pub(crate) fn start(name: &str, ns: &str, func: &str) -> Value {
         "msg_type": "Start", "cid": "a dialog", "ns": ns, "func": func, "kwargs": {},
         "uid": [name, format!("uuid-of-{name}")], "pld_spec": "typing.Any",
     })
-}
-
-/// Runs what blocks on a thread of its own, while the actor goes on.
-pub(crate) async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let thread = thread::spawn(move || {
-        // Closed when the work is done, or has failed.
-        let _theirs = theirs;
-        work()
-    });
-    Io::new(ours)?.readable().await?;
-    Ok(thread.join().expect("the peer does not panic"))
 }
