@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use async_channel::Sender;
@@ -17,7 +18,7 @@ use super::handle::{answer, may_block};
 use crate::cancellable;
 use crate::cause::Cancelled;
 use crate::error::Result;
-use crate::executor::{RunFinished, RuntimeHandle};
+use crate::executor::{Core, RunFinished, RuntimeHandle, current};
 
 /// Runs a function on the runtime's thread, and blocks this one meanwhile. What it calls is never
 /// cancelled, as it cannot wait.
@@ -58,7 +59,10 @@ pub fn run_sync<T: Send + 'static>(
 /// In any thread that does not run a function for a runtime; and when `f` panics.
 pub fn run<T: Send + 'static>(f: impl AsyncFnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match host() {
-        Host::Runtime(runtime) => runtime.run(f),
+        Host::Runtime(runtime) => runtime.run(async || {
+            let _inside = Inside::new();
+            f().await
+        }),
         Host::Task(task) => {
             let (reply, answer) = answer();
             let job: HostJob = Box::new(move || {
@@ -97,6 +101,23 @@ pub fn check_cancelled() -> std::result::Result<(), Cancelled> {
 /// In any thread that does not run a function for a runtime.
 pub fn handle() -> RuntimeHandle {
     with_worker(|worker| worker.runtime.clone())
+}
+
+/// The thread of a call waits for the runtime, and is not to be waited for by a virtual clock.
+struct Inside(Rc<Core>);
+
+impl Inside {
+    fn new() -> Self {
+        let core = current();
+        core.in_threads.set(core.in_threads.get() - 1);
+        Self(core)
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.in_threads.set(self.0.in_threads.get() + 1);
+    }
 }
 
 /// What the function in this thread may know of who waits for it.

@@ -24,10 +24,11 @@ const IDLE: Duration = Duration::from_secs(10);
 /// What a thread is called while it does nothing, or nothing that has a name.
 pub(super) const NAME: &str = "tractor-thread";
 
-pub(super) static CALLS: Pool = Pool::new(|| usize::MAX);
+pub(super) static CALLS: Pool = Pool::new(IDLE, || usize::MAX);
 
-pub(super) static FUTURES: Pool =
-    Pool::new(|| thread::available_parallelism().map_or(1, usize::from));
+pub(super) static FUTURES: Pool = Pool::new(IDLE, || {
+    thread::available_parallelism().map_or(1, usize::from)
+});
 
 /// How many calls and futures are in threads now, those that were abandoned included.
 pub fn active_threads() -> usize {
@@ -62,6 +63,7 @@ pub(super) struct Pool {
     executor: Executor<'static>,
     count: Mutex<Count>,
     most: fn() -> usize,
+    idle: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -71,7 +73,7 @@ pub(super) struct Count {
 }
 
 impl Pool {
-    const fn new(most: fn() -> usize) -> Self {
+    const fn new(idle: Duration, most: fn() -> usize) -> Self {
         Self {
             executor: Executor::new(),
             count: Mutex::new(Count {
@@ -79,6 +81,7 @@ impl Pool {
                 threads: 0,
             }),
             most,
+            idle,
         }
     }
 
@@ -141,7 +144,9 @@ impl Pool {
         let parker = Arc::new(Parker(thread::current()));
         loop {
             // The executor catches no panics; those of calls and futures were caught inside.
-            let worked = catch_unwind(AssertUnwindSafe(|| parker.run(self.executor.tick(), IDLE)));
+            let worked = catch_unwind(AssertUnwindSafe(|| {
+                parker.run(self.executor.tick(), self.idle)
+            }));
             if let Ok(None) = worked {
                 let mut count = self.lock();
                 // Work that was admitted meanwhile relies on this thread.
@@ -205,4 +210,73 @@ impl Wake for Parker {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    fn gone(pool: &Pool) {
+        let start = Instant::now();
+        while pool.count().threads > 0 {
+            assert!(start.elapsed() < Duration::from_secs(30), "a thread stays");
+            thread::yield_now();
+        }
+    }
+
+    // core/test_thread_cache.py::test_idle_threads_exit
+    #[test]
+    fn idle_threads_end() {
+        static POOL: Pool = Pool::new(Duration::from_millis(5), || usize::MAX);
+        let (sender, receiver) = channel();
+        for _ in 0..3 {
+            let sender = sender.clone();
+            POOL.call(move || move || sender.send(()).unwrap()).unwrap();
+        }
+        for _ in 0..3 {
+            receiver.recv().unwrap();
+        }
+        gone(&POOL);
+        assert_eq!(POOL.count().jobs, 0);
+    }
+
+    // core/test_thread_cache.py::test_race_between_idle_exit_and_job_assignment
+    #[test]
+    fn no_job_is_lost_to_a_thread_that_ends() {
+        static POOL: Pool = Pool::new(Duration::ZERO, || usize::MAX);
+        for i in 0..2_000 {
+            let (sender, receiver) = channel();
+            POOL.call(move || move || sender.send(i).unwrap()).unwrap();
+            assert_eq!(receiver.recv_timeout(Duration::from_secs(30)), Ok(i));
+        }
+        gone(&POOL);
+    }
+
+    // core/test_thread_cache.py::test_raise_in_deliver
+    #[test]
+    fn delivery_that_panics_costs_no_thread() {
+        static POOL: Pool = Pool::new(Duration::from_millis(5), || 1);
+        let (sender, receiver) = channel();
+        POOL.call(|| || panic!("in the delivery")).unwrap();
+        POOL.call(move || move || sender.send(()).unwrap()).unwrap();
+        receiver.recv_timeout(Duration::from_secs(30)).unwrap();
+        gone(&POOL);
+    }
+
+    #[test]
+    fn no_more_threads_than_allowed() {
+        static POOL: Pool = Pool::new(Duration::from_millis(5), || 2);
+        let (sender, receiver) = channel();
+        for _ in 0..50 {
+            let sender = sender.clone();
+            POOL.call(move || move || sender.send(POOL.count().threads).unwrap())
+                .unwrap();
+        }
+        for _ in 0..50 {
+            assert!(receiver.recv().unwrap() <= 2);
+        }
+        gone(&POOL);
+    }
 }
