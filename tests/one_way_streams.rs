@@ -1,6 +1,8 @@
 //! Streams that go one way, alone, in a pipeline and beside those that go both.
 
 mod common;
+#[path = "common/places.rs"]
+mod places;
 
 use std::cell::Cell as Count;
 use std::collections::HashSet;
@@ -8,10 +10,12 @@ use std::fmt;
 use std::time::Duration;
 
 use common::{Cell, in_every_cell, tree_of};
+use places::tree_of_peers;
 use serde::{Deserialize, Serialize};
 use tractor::runtime::{CancelScope, move_on_after, nursery, sync::RecvError, sync::channel, time};
 use tractor::{
     Caller, Context, Dialog, Portal, ReceiveStream, Result, SendStream, SpawnOptions, endpoint,
+    find_actor,
 };
 
 thread_local! {
@@ -159,6 +163,22 @@ fn with_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Re
     })
 }
 
+/// The same with one that is found by its name, as soon as it is there.
+fn with_known_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Result<T> {
+    tree_of_peers(cell, async |options: SpawnOptions| {
+        tractor::nursery(async |an| {
+            assert!(find_actor("actor").await?.is_none());
+            let options = options.enable_module("one_way_streams");
+            let portal = an.start_actor("actor", options).await?;
+            let found = find_actor("actor").await?.expect("it is there");
+            let result = body(&found).await?;
+            assert!(portal.cancel_actor().await);
+            Ok(result)
+        })
+        .await
+    })
+}
+
 in_every_cell![
     stream_from_one_actor,
     stream_that_ends_by_itself,
@@ -177,7 +197,7 @@ const TEN: Plan = Plan {
 // test_legacy_one_way_streaming.py::test_stream_from_single_subactor[stream_func=async_gen_stream]
 // test_legacy_one_way_streaming.py::test_stream_from_single_subactor[stream_func=context_stream]
 fn stream_from_one_actor(cell: Cell) {
-    with_actor(cell, async |portal| {
+    with_known_actor(cell, async |portal| {
         let body = async |stream: &ReceiveStream<u32>| {
             for number in 0..10 {
                 assert_eq!(stream.receive().await?, Some(number));

@@ -1,16 +1,19 @@
 //! Actors of one tree that talk to each other, and cancel each other.
 
 mod common;
+#[path = "common/places.rs"]
+mod places;
 
 use std::fmt;
 use std::time::Duration;
 
-use common::{Cell, in_every_cell, serve, tree_of_peers};
+use common::{Cell, in_every_cell};
+use places::tree_of_peers;
 use serde::{Deserialize, Serialize, Serializer};
 use tractor::runtime::{shield, time};
 use tractor::{
-    Caller, ConnectError, Context, ContextCancelled, Dialog, Error, MsgTypeError, Outcome, Portal,
-    RemoteActorError, Result, SpawnOptions, StreamClosed, connect, endpoint,
+    Caller, Context, ContextCancelled, Dialog, Error, MsgTypeError, Outcome, Portal,
+    RemoteActorError, Result, SpawnOptions, StreamClosed, endpoint, find_actor, wait_for_actor,
 };
 
 struct Plain;
@@ -61,7 +64,7 @@ impl Dialog for Opaques {
 
 /// Fails to start while it talks to somebody else, whom it cancels.
 async fn fail_to_start(ctx: &mut Context<Opaques>, peer: String) -> Result<()> {
-    let peer = connect(&peer.parse()?).await?;
+    let peer = reach(&peer).await?;
     let body = async |peer_ctx: &Context<Plain, Caller<()>>, ()| {
         let stream = peer_ctx.open_stream()?;
         assert_eq!(stream.receive().await?, Some(0));
@@ -75,7 +78,7 @@ endpoint!(fail_to_start);
 
 /// Takes what `count_up` at the peer sends, until that is cancelled.
 async fn just_call(ctx: &mut Context<Plain>, peer: String) -> Result<()> {
-    let peer = connect(&peer.parse()?).await?;
+    let peer = reach(&peer).await?;
     let mut id = None;
     let body = async |peer_ctx: &Context<Plain, Caller<()>>, ()| {
         let stream = peer_ctx.open_stream()?;
@@ -106,7 +109,7 @@ endpoint!(just_call);
 
 /// Cancels the actor there when it is told to.
 async fn cancel_there(ctx: &mut Context<Plain>, peer: String) -> Result<()> {
-    let peer = connect(&peer.parse()?).await?;
+    let peer = reach(&peer).await?;
     ctx.started(()).await?;
     let stream = ctx.open_stream()?;
     stream.receive().await?;
@@ -127,26 +130,28 @@ impl fmt::Display for Own {
 
 impl std::error::Error for Own {}
 
+async fn reach(name: &str) -> Result<Portal> {
+    Ok(find_actor(name).await?.expect("it is there"))
+}
+
 fn name(uid: Option<&tractor::Uid>) -> &str {
     uid.map_or("nobody", |uid| uid.name())
 }
 
-/// Runs a test with actors of these names, where each can be connected to.
+/// Runs a test with actors of these names.
 fn with_actors<T>(
     cell: Cell,
     names: &[&str],
-    body: impl AsyncFnOnce(&[Portal], &[String]) -> Result<T>,
+    body: impl AsyncFnOnce(&[Portal]) -> Result<T>,
 ) -> Result<T> {
     tree_of_peers(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
-            let options = options.enable_module("peers").enable(serve);
-            let (mut portals, mut addresses) = (Vec::new(), Vec::new());
+            let options = options.enable_module("peers");
+            let mut portals = Vec::new();
             for name in names {
-                let portal = an.start_actor(name, options.clone()).await?;
-                addresses.push(portal.run(serve, ()).await?);
-                portals.push(portal);
+                portals.push(an.start_actor(name, options.clone()).await?);
             }
-            let result = body(&portals, &addresses).await?;
+            let result = body(&portals).await?;
             an.cancel();
             Ok(result)
         })
@@ -163,19 +168,15 @@ in_every_cell![
 
 // test_inter_peer_cancellation.py::test_do_not_swallow_error_before_started_by_remote_contextcancelled
 fn endpoint_that_fails_to_start_and_cancels_its_peer(cell: Cell) {
-    let error = with_actors(
-        cell,
-        &["failing", "counting"],
-        async |portals, addresses| {
-            portals[0]
-                .open_context(
-                    fail_to_start,
-                    addresses[1].clone(),
-                    async |_, _| -> Result<()> { panic!("it never started") },
-                )
-                .await
-        },
-    )
+    let error = with_actors(cell, &["failing", "counting"], async |portals| {
+        portals[0]
+            .open_context(
+                fail_to_start,
+                "counting".into(),
+                async |_, _| -> Result<()> { panic!("it never started") },
+            )
+            .await
+    })
     .unwrap_err();
     let wrong: &MsgTypeError = error.downcast_ref().expect("the first value is the reason");
     assert!(wrong.to_string().contains("it is opaque"), "{wrong}");
@@ -188,11 +189,10 @@ type Ctx = Context<Plain, Caller<()>>;
 /// The three contexts of a root whose `sleeper` is cancelled by `canceller`, and what came of that.
 fn cancelled_by_a_third(cell: Cell, then: impl Fn([&Ctx; 3], Error) -> Result<()>) -> Error {
     let names = ["sleeper", "caller", "canceller"];
-    with_actors(cell, &names, async |portals, addresses| {
+    with_actors(cell, &names, async |portals| {
         let [sleeper, caller, canceller] = portals else {
             unreachable!("there are three");
         };
-        let there = &addresses[0];
         let innermost = async |contexts: [&Ctx; 3]| {
             contexts[2].open_stream()?.send(&()).await?;
             let error = contexts[0].wait_for_result().await.unwrap_err();
@@ -202,12 +202,12 @@ fn cancelled_by_a_third(cell: Cell, then: impl Fn([&Ctx; 3], Error) -> Result<()
             let body =
                 async |cancelling: &Ctx, ()| innermost([sleeping, calling, cancelling]).await;
             canceller
-                .open_context(cancel_there, there.clone(), body)
+                .open_context(cancel_there, "sleeper".into(), body)
                 .await
         };
         let called = async |sleeping: &Ctx| {
             let body = async |calling: &Ctx, ()| Box::pin(cancelled(sleeping, calling)).await;
-            caller.open_context(just_call, there.clone(), body).await
+            caller.open_context(just_call, "sleeper".into(), body).await
         };
         let body = async |sleeping: &Ctx, ()| Box::pin(called(sleeping)).await;
         sleeper.open_context(sleep_here, (), body).await
@@ -248,7 +248,7 @@ fn body_fails_while_it_is_told_of_a_third_actor(cell: Cell) {
     assert!(error.is::<Own>(), "{error:?}");
 }
 
-/// Names of actors to start, and where they are then.
+/// Names of actors to start, and who they are then.
 struct Spawns;
 impl Dialog for Spawns {
     type Started = ();
@@ -263,9 +263,10 @@ async fn spawn_for_others(ctx: &mut Context<Spawns>, cell: Cell) -> Result<()> {
     tractor::nursery(async |an| {
         while let Some(name) = stream.receive().await? {
             let options = cell.place(SpawnOptions::new());
-            let options = options.enable_module("peers").enable(serve);
-            let portal = an.start_actor(&name, options).await?;
-            stream.send(&portal.run(serve, ()).await?).await?;
+            let portal = an
+                .start_actor(&name, options.enable_module("peers"))
+                .await?;
+            stream.send(&portal.uid().to_string()).await?;
         }
         Ok(time::sleep_forever().await?)
     })
@@ -322,21 +323,21 @@ struct Client {
     catches: bool,
 }
 
-/// Has the peer start `little-bro`, says where that is, and talks to it.
+/// Has the peer start `little-bro`, says who that is, and talks to it.
 async fn client(
     ctx: &mut Context<Spawns>,
     (peer, cell, how): (String, Cell, Client),
 ) -> Result<()> {
-    let peer = connect(&peer.parse()?).await?;
+    let peer = reach(&peer).await?;
     let body = async |spawning: &Context<Spawns, Caller<()>>, ()| {
         let spawns = spawning.open_stream()?;
         spawns.send(&"little-bro".into()).await?;
-        let address = spawns.receive().await?.expect("it is started");
-        let little_bro = connect(&address.parse()?).await?;
-        assert_eq!(little_bro.uid().name(), "little-bro");
+        let uid = spawns.receive().await?.expect("it is started");
+        let little_bro = wait_for_actor("little-bro").await?;
+        assert_eq!(little_bro.uid().to_string(), uid);
         ctx.started(()).await?;
         let stream = ctx.open_stream()?;
-        stream.send(&address).await?;
+        stream.send(&uid).await?;
         converse(&little_bro, 10, None).await?;
         let rounds = if how.fails_after.is_some() {
             u32::MAX
@@ -365,16 +366,16 @@ fn actor_that_a_peer_starts_for_another(cell: Cell) {
                 fails_after,
                 catches,
             };
-            let result = with_actors(cell, &["server", "client"], async |portals, addresses| {
-                let args = (addresses[0].clone(), cell, how);
+            let result = with_actors(cell, &["server", "client"], async |portals| {
+                let args = (String::from("server"), cell, how);
                 portals[1]
                     .open_context(
                         client,
                         args,
                         async |ctx: &Context<Spawns, Caller<()>>, ()| {
-                            let address = ctx.open_stream()?.receive().await?;
-                            let address = address.expect("it says where").parse()?;
-                            let little_bro = connect(&address).await?;
+                            let uid = ctx.open_stream()?.receive().await?;
+                            let little_bro = reach("little-bro").await?;
+                            assert_eq!(uid, Some(little_bro.uid().to_string()), "{how:?}");
                             converse(&little_bro, 10, None).await?;
                             if fails_after.is_some() {
                                 time::sleep_forever().await?;
@@ -387,8 +388,7 @@ fn actor_that_a_peer_starts_for_another(cell: Cell) {
                             assert_eq!(name(cancelled.canceller()), "root", "{how:?}");
                             assert!(ctx.cancel_acked(), "{how:?}");
                             // It ended with the context in which it was started.
-                            let gone = connect(&address).await.unwrap_err();
-                            assert!(gone.is::<ConnectError>(), "{how:?}: {gone:?}");
+                            assert!(find_actor("little-bro").await?.is_none(), "{how:?}");
                             Ok(())
                         },
                     )

@@ -1,17 +1,20 @@
 //! Calls that an actor does not run, and answers that nobody is there to receive.
 
 mod common;
+#[path = "common/places.rs"]
+mod places;
 
 use std::cell::Cell as Count;
 use std::fmt;
 use std::time::Duration;
 
-use common::{Cell, in_every_cell, serve, tree_of, tree_of_peers};
+use common::{Cell, in_every_cell, tree_of};
+use places::tree_of_peers;
 use serde::{Deserialize, Serialize};
 use tractor::runtime::{nursery, time};
 use tractor::{
-    EndpointNotFound, ModuleNotExposed, PeerLost, Portal, RemoteActorError, Result, SpawnOptions,
-    connect, endpoint,
+    EndpointNotFound, ModuleNotExposed, PeerLost, Portable, Portal, RemoteActorError, Result,
+    SpawnOptions, endpoint, find_actor, portable,
 };
 
 mod hidden {
@@ -40,6 +43,45 @@ async fn order(item: String) -> Result<()> {
     Err(OutOfStock { item, left: 0 }.into())
 }
 endpoint!(order);
+
+impl Portable for OutOfStock {}
+
+/// Another one, under a name of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Closed(u8);
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "closed until {}", self.0)
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl Portable for Closed {
+    const NAME: Option<&'static str> = Some("ShopClosed");
+}
+
+async fn order_portably(hour: u8) -> Result<()> {
+    Err(match hour {
+        8.. => portable(OutOfStock {
+            item: "tea".into(),
+            left: 1,
+        }),
+        _ => portable(Closed(8)),
+    })
+}
+endpoint!(order_portably);
+
+async fn order_below((cell, hour): (Cell, u8)) -> Result<()> {
+    tractor::nursery(async |an| {
+        let options = cell.place(SpawnOptions::new()).enable(order_portably);
+        let portal = an.start_actor("below", options).await?;
+        portal.run(order_portably, hour).await
+    })
+    .await
+}
+endpoint!(order_below);
 
 /// Has a child of its own, and calls there what that does not run.
 async fn call_below((cell, bad): (Cell, Bad)) -> Result<u32> {
@@ -106,6 +148,7 @@ in_every_cell![
     caller_that_is_gone_when_the_error_would_be_sent,
     refusal_is_passed_on_to_the_caller_s_caller,
     error_of_a_program_s_own_type,
+    errors_that_travel_as_values,
 ];
 
 // test_rpc.py::test_rpc_errors[no_mods]
@@ -163,11 +206,10 @@ fn error_of_a_program_s_own_type(cell: Cell) {
 fn caller_that_is_gone_when_the_error_would_be_sent(cell: Cell) {
     tree_of_peers(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
-            let options = options.enable_module("refused_calls").enable(serve);
+            let options = options.enable_module("refused_calls");
             let actor = an.start_actor("actor", options).await?;
-            let address = actor.run(serve, ()).await?.parse()?;
             for round in 1..=3 {
-                let peer = connect(&address).await?;
+                let peer = find_actor("actor").await?.expect("it is there");
                 nursery(async |n| {
                     let called = n.start_soon(async {
                         let error = peer.run(fail_late, ()).await.unwrap_err();
@@ -191,4 +233,34 @@ fn caller_that_is_gone_when_the_error_would_be_sent(cell: Cell) {
         .await
     })
     .unwrap();
+}
+
+// test_reg_err_types.py::test_registered_custom_err_relayed
+// test_reg_err_types.py::test_registered_another_err_relayed
+fn errors_that_travel_as_values(cell: Cell) {
+    for relayed in [false, true] {
+        let order = async |portal: &Portal, hour| match relayed {
+            false => portal.run(order_portably, hour).await,
+            true => portal.run(order_below, (cell, hour)).await,
+        };
+        let error = with_actor(cell, async |portal| order(portal, 9).await).unwrap_err();
+        let remote: &RemoteActorError = error.downcast_ref().expect("it is the endpoint's");
+        assert_eq!(remote.src_type(), "OutOfStock", "{relayed}");
+        assert!(
+            remote.trace().contains("1 left of tea"),
+            "{relayed}: {}",
+            remote.trace()
+        );
+        let source: Option<OutOfStock> = remote.source_as();
+        let (item, left) = (String::from("tea"), 1);
+        assert_eq!(source, Some(OutOfStock { item, left }), "{relayed}");
+        assert_eq!(remote.source_as::<Closed>(), None, "{relayed}");
+
+        let error = with_actor(cell, async |portal| order(portal, 7).await).unwrap_err();
+        let remote: &RemoteActorError = error.downcast_ref().expect("it is the endpoint's");
+        assert_eq!(remote.src_type(), "ShopClosed", "{relayed}");
+        assert_eq!(remote.message(), "closed until 8", "{relayed}");
+        assert_eq!(remote.source_as(), Some(Closed(8)), "{relayed}");
+        assert_eq!(remote.source_as::<OutOfStock>(), None, "{relayed}");
+    }
 }

@@ -13,9 +13,7 @@ use std::{fs, process, thread};
 
 use serde::{Deserialize, Serialize};
 use tractor::runtime::io::Io;
-use tractor::{
-    ActorNursery, Address, ListenOptions, Portal, Result, SpawnOptions, connect, current_actor,
-};
+use tractor::{ActorNursery, Address, Portal, Result, SpawnOptions, connect, current_actor};
 
 /// A test that takes longer hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(30);
@@ -137,25 +135,6 @@ pub(crate) fn tree_of<T>(
     }
     tree(async |options| main(cell.place(options)).await)
 }
-
-/// The same for actors that connect to each other over sockets, for which no virtual clock waits.
-pub(crate) fn tree_of_peers<T>(
-    cell: Cell,
-    main: impl AsyncFnOnce(SpawnOptions) -> Result<T>,
-) -> Result<T> {
-    tree(async |options| main(cell.place(options)).await)
-}
-
-/// Listens at a port of its own for as long as the actor lives, and says where. Who connects may
-/// cancel the actor.
-pub(crate) async fn serve((): ()) -> Result<String> {
-    let options = ListenOptions::new().allow_remote_cancel(true);
-    let listening = options.listen("/ip4/127.0.0.1/tcp/0".parse()?)?;
-    let address = listening.address().to_string();
-    std::mem::forget(listening);
-    Ok(address)
-}
-tractor::endpoint!(serve);
 
 /// Runs a test's tree, and looks afterwards that nothing of it is left. The options given to it
 /// mark every process that they start.

@@ -8,11 +8,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
-use tractor::{Address, RunOptions, current_actor, exit_code};
+use tractor::{Address, Result, RunOptions, SpawnOptions, current_actor, exit_code};
 
-use super::common::{MARKER, Marker};
+use super::common::{Cell, HangGuard, MARKER, Marker};
 
 /// What an actor is found over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,22 @@ impl Drop for Directory {
             assert!(left.is_empty(), "left behind: {left:?}");
         }
     }
+}
+
+/// Runs a test's tree of these actors, which find each other by their names.
+pub(crate) fn tree_of_peers<T>(
+    cell: Cell,
+    main: impl AsyncFnOnce(SpawnOptions) -> Result<T>,
+) -> Result<T> {
+    let directory = Directory::new();
+    let marker = Marker::new();
+    let spawn = cell.place(SpawnOptions::new().env(MARKER, marker.text()));
+    let _guard = HangGuard::new();
+    let result = RunOptions::new()
+        .registry([directory.at(Net::Unix, "registry.sock")])
+        .run(async || main(spawn).await);
+    marker.gone_within(Duration::ZERO);
+    result
 }
 
 pub(crate) fn any_port() -> Address {
