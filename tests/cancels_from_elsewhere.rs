@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use common::{Cell, in_every_cell, tree_of};
-use tractor::runtime::{check_cancelled, nursery, shield, sync::Event, time};
+use tractor::runtime::{Outcome as Ended, check_cancelled, nursery, shield, sync::Event, time};
 use tractor::{
-    Caller, CancelKind, Context, ContextCancelled, Dialog, Error, Outcome, Portal,
+    Caller, Context, ContextCancelled, ContextOptions, Dialog, Error, Outcome, Portal,
     RemoteActorError, Result, SpawnOptions, endpoint,
 };
 
@@ -76,34 +77,29 @@ type Ctx = Context<Plain, Caller<()>>;
 // test_oob_cancellation.py::test_cancel_ctx_with_parent_side_entered_in_bg_task[True]
 fn another_task_cancels_the_context_and_then_the_actor(cell: Cell) {
     with_actor(cell, async |portal| {
-        let (asked, gone) = (Event::new(), Event::new());
+        let (open, kept) = (Event::new(), RefCell::new(None));
         nursery(async |n| {
-            let opened = n.start_soon(portal.open_context(sleeper, (), async |ctx: &Ctx, ()| {
-                nursery(async |n| {
-                    n.start_soon(async {
-                        asked.wait().await?;
-                        assert!(ctx.cancel().await);
-                        Ok(())
-                    });
-                    let cancelled = time::sleep_forever().await.unwrap_err();
-                    assert_eq!(cancelled.cause().kind(), CancelKind::Requested);
-                    Ok(())
-                })
-                .await?;
-                assert!(ctx.cancel_called() && ctx.cancel_acked());
-                // The answer is no error, also where it cut the body short.
-                let outcome = ctx.wait_for_result().await?;
-                let Outcome::Cancelled(cancelled) = outcome else {
-                    panic!("{outcome:?}");
-                };
-                assert_eq!(cancelled.canceller().map(|uid| uid.name()), Some("root"));
-                gone.set();
-                Ok(())
-            }));
-            asked.set();
-            gone.wait().await?;
+            let body = async |ctx: &Ctx, ()| {
+                *kept.borrow_mut() = Some(ctx.clone());
+                open.set();
+                Ok(time::sleep_forever().await?)
+            };
+            let options = ContextOptions::new();
+            let opened = n.start_soon(portal.open_context_with(options, sleeper, (), body));
+            open.wait().await?;
+            let ctx: Ctx = kept.take().expect("it is open");
+            assert!(ctx.cancel().await);
+            // The answer cuts the body short, and is no error.
+            let ended: Ended<()> = opened.await?;
+            assert!(ended.is_cancelled());
             assert!(portal.cancel_actor().await);
-            opened.await
+            assert!(ctx.cancel_called() && ctx.cancel_acked() && ctx.cancelled_caught());
+            let outcome = ctx.wait_for_result().await?;
+            let Outcome::Cancelled(cancelled) = outcome else {
+                panic!("{outcome:?}");
+            };
+            assert_eq!(cancelled.canceller().map(|uid| uid.name()), Some("root"));
+            Ok(())
         })
         .await
     })
@@ -113,23 +109,26 @@ fn another_task_cancels_the_context_and_then_the_actor(cell: Cell) {
 // test_oob_cancellation.py::test_cancel_ctx_with_parent_side_entered_in_bg_task[False]
 fn another_task_cancels_the_actor(cell: Cell) {
     let error = with_actor(cell, async |portal| {
-        let open = Event::new();
+        let (open, kept) = (Event::new(), RefCell::new(None));
         nursery(async |n| {
-            n.start_soon(portal.open_context(sleeper, (), async |ctx: &Ctx, ()| {
+            let body = async |ctx: &Ctx, ()| {
+                *kept.borrow_mut() = Some(ctx.clone());
                 open.set();
-                let cancelled = time::sleep_forever().await.unwrap_err();
-                assert_eq!(cancelled.cause().kind(), CancelKind::Requested);
-                let error = ctx.wait_for_result().await.unwrap_err();
-                assert!(!ctx.cancel_called() && !ctx.cancel_acked());
-                Err::<(), _>(error)
-            }));
+                Ok::<(), _>(time::sleep_forever().await?)
+            };
+            n.start_soon(portal.open_context(sleeper, (), body));
             open.wait().await?;
+            let ctx: Ctx = kept.take().expect("it is open");
             assert!(portal.cancel_actor().await);
-            Ok(time::sleep_forever().await?)
+            let error = ctx.wait_for_result().await.unwrap_err();
+            assert!(!ctx.cancel_called() && !ctx.cancel_acked());
+            assert_eq!(ctx.remote_error().map(|error| error.id()), Some(error.id()));
+            // The block raises it too.
+            Ok::<(), _>(time::sleep_forever().await?)
         })
         .await
-    });
-    let error: Error = error.unwrap_err();
+    })
+    .unwrap_err();
     let cancelled: &ContextCancelled = error.downcast_ref().expect("it is raised");
     assert_eq!(cancelled.canceller().map(|uid| uid.name()), Some("root"));
     assert!(error.group_name().is_none(), "{error:?}");

@@ -109,6 +109,8 @@ struct Saw {
     by: Option<String>,
     cancel_called: bool,
     canceller: Option<String>,
+    caught: bool,
+    failed: bool,
 }
 
 /// Echoes until it is cancelled, and then remembers what it finds.
@@ -136,6 +138,8 @@ async fn echo_forever(ctx: &mut Context<Talk>, sends_first: bool) -> Result<()> 
             by: cause.peer().map(|peer| peer.name().into()),
             cancel_called: ctx.cancel_called(),
             canceller: ctx.canceller().map(|uid| uid.name().into()),
+            caught: ctx.cancelled_caught(),
+            failed: ctx.maybe_error().is_some(),
         }));
     }
     result
@@ -299,6 +303,8 @@ async fn simple_body(
     Ok(())
 }
 
+type Ctx = Context<Talk, Caller<String>>;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum By {
     Context,
@@ -318,64 +324,78 @@ fn parent_that_cancels(cell: Cell) {
         for by in [By::Context, By::Actor] {
             for then in [Then::Return, Then::Block] {
                 let row = format!("asks for the result: {asks}, by {by:?}, {then:?}");
-                let result = with_actor(cell, async |portal| {
-                    let body = async |ctx: &Context<Talk, Caller<String>>, _| {
-                        cancelling_body(portal, ctx, (asks, by, then), &row).await
+                with_actor(cell, async |portal| {
+                    let kept = RefCell::new(None);
+                    let body = async |ctx: &Ctx, _| {
+                        *kept.borrow_mut() = Some(ctx.clone());
+                        // Its result comes before the answer to this.
+                        while portal.run(is_running, ()).await? != (then == Then::Block) {}
+                        match by {
+                            By::Context => assert!(ctx.cancel().await, "{row}"),
+                            By::Actor => assert!(portal.cancel_actor().await, "{row}"),
+                        }
+                        if asks {
+                            cancelled_in_some_way(ctx, (by, then), &row).await?;
+                        }
+                        Ok(())
                     };
-                    Ok(portal.open_context(simple, (10, then), body).await)
-                });
-                match (result.unwrap(), by, then) {
-                    (Err(error), By::Actor, Then::Block) => {
-                        let cancelled: &ContextCancelled =
-                            error.downcast_ref().expect("it is raised");
-                        let canceller = cancelled.canceller().map(|uid| uid.name());
-                        assert_eq!(canceller, Some("root"), "{row}");
-                        assert!(error.group_name().is_none(), "{row}: {error:?}");
+                    let opened = portal.open_context(simple, (10, then), body).await;
+                    let ctx = kept.take().expect("the body has run");
+                    let result = cancelled_in_some_way(&ctx, (by, then), &row).await;
+                    assert!(!ctx.cancelled_caught() || by == By::Actor, "{row}");
+                    match (opened, result) {
+                        (Ok(()), Ok(())) => Ok(()),
+                        (Err(opened), Err(result)) => {
+                            assert_eq!(opened.id(), result.id(), "{row}: {opened:?}");
+                            assert!(opened.group_name().is_none(), "{row}: {opened:?}");
+                            Ok(())
+                        }
+                        (opened, result) => panic!("{row}: {opened:?}, {result:?}"),
                     }
-                    (Ok(()), By::Context, _) | (Ok(()), _, Then::Return) => {}
-                    (result, ..) => panic!("{row}: {result:?}"),
-                }
+                })
+                .unwrap();
             }
         }
     }
 }
 
-async fn cancelling_body(
-    portal: &Portal,
-    ctx: &Context<Talk, Caller<String>>,
-    (asks, by, then): (bool, By, Then),
-    row: &str,
-) -> Result<()> {
-    // Its result comes before the answer to this.
-    while portal.run(is_running, ()).await? != (then == Then::Block) {}
-    match by {
-        By::Context => assert!(ctx.cancel().await, "{row}"),
-        By::Actor => assert!(portal.cancel_actor().await, "{row}"),
-    }
-    if !asks {
-        return Ok(());
-    }
+/// What the context says in and after its block. An error if that is what it gives.
+async fn cancelled_in_some_way(ctx: &Ctx, (by, then): (By, Then), row: &str) -> Result<()> {
     let result = ctx.wait_for_result().await;
+    let id = |error: Option<Error>| error.map(|error| error.id());
     match (by, then, result) {
         (_, Then::Return, Ok(Outcome::Returned(value))) => {
             assert_eq!(value, "yo", "{row}");
-            assert!(ctx.remote_error().is_none() && !ctx.cancel_acked(), "{row}");
+            assert!(ctx.maybe_error().is_none() && !ctx.cancel_acked(), "{row}");
+            let outcome = ctx.outcome().expect("it is known");
+            assert!(
+                matches!(outcome, Ok(Outcome::Returned(_))),
+                "{row}: {outcome:?}"
+            );
+            assert_eq!(ctx.state_name(), "result-returned", "{row}");
             Ok(())
         }
         (By::Context, Then::Block, Ok(Outcome::Cancelled(cancelled))) => {
             let canceller = cancelled.canceller().map(|uid| uid.name());
             assert_eq!(canceller, Some("root"), "{row}");
             assert!(ctx.cancel_called() && ctx.cancel_acked(), "{row}");
-            assert!(ctx.remote_error().is_some(), "{row}");
+            assert!(id(ctx.maybe_error()).is_some(), "{row}");
+            assert_eq!(id(ctx.maybe_error()), id(ctx.remote_error()), "{row}");
+            assert_eq!(ctx.state_name(), "self-cancelled", "{row}");
             // The body was not cancelled by it.
             time::sleep(Duration::ZERO).await?;
             Ok(())
         }
         (By::Actor, Then::Block, Err(error)) => {
-            assert!(error.is::<ContextCancelled>(), "{row}: {error:?}");
+            let cancelled: &ContextCancelled = error.downcast_ref().expect("it is raised");
+            let canceller = cancelled.canceller().map(|uid| uid.name());
+            assert_eq!(canceller, Some("root"), "{row}");
             assert!(!ctx.cancel_called() && !ctx.cancel_acked(), "{row}");
-            let remote = ctx.remote_error().map(|error| error.id());
-            assert_eq!(remote, Some(error.id()), "{row}");
+            assert_eq!(id(ctx.remote_error()), Some(error.id()), "{row}");
+            assert_eq!(id(ctx.maybe_error()), Some(error.id()), "{row}");
+            let outcome = ctx.outcome().and_then(|outcome| outcome.err());
+            assert_eq!(id(outcome), Some(error.id()), "{row}");
+            assert_eq!(ctx.state_name(), "peer-cancelled", "{row}");
             Err(error)
         }
         (.., result) => panic!("{row}: {result:?}"),
@@ -446,10 +466,17 @@ fn parent_that_leaves_when_the_endpoint_is_in_its_stream(cell: Cell) {
             for sends_first in [false, true] {
                 let row = format!("{cancels:?}, receives: {receives}, child sends: {sends_first}");
                 with_actor(cell, async |portal| {
+                    let kept = RefCell::new(None);
                     let body = async |ctx: &Context<Talk, Caller<()>>, _| {
+                        *kept.borrow_mut() = Some(ctx.clone());
                         leaving_body(ctx, cancels, receives && sends_first, &row).await
                     };
                     portal.open_context(echo_forever, sends_first, body).await?;
+                    let ctx = kept.take().expect("the body has run");
+                    assert!(ctx.cancel_acked() && !ctx.cancelled_caught(), "{row}");
+                    assert!(ctx.local_error().is_none(), "{row}");
+                    let refused = ctx.open_stream().unwrap_err();
+                    assert!(refused.is::<ContextCancelled>(), "{row}: {refused:?}");
                     assert!(portal.is_connected(), "{row}");
                     assert!(!portal.run(is_running, ()).await?, "{row}");
                     let expected = Saw {
@@ -457,6 +484,8 @@ fn parent_that_leaves_when_the_endpoint_is_in_its_stream(cell: Cell) {
                         by: Some("root".into()),
                         cancel_called: true,
                         canceller: Some("root".into()),
+                        caught: false,
+                        failed: false,
                     };
                     // It may be cancelled before it has got to its stream.
                     match portal.run(saw, ()).await? {
@@ -515,8 +544,9 @@ async fn leaving_body(
         "{row}"
     );
     assert!(ctx.cancel_called() && ctx.cancel_acked(), "{row}");
-    let remote = ctx.remote_error().map(|error| error.id());
-    assert_eq!(remote, Some(refused.id()), "{row}");
+    for error in [ctx.remote_error(), ctx.maybe_error()] {
+        assert_eq!(error.map(|error| error.id()), Some(refused.id()), "{row}");
+    }
     let outcome = ctx.wait_for_result().await?;
     assert!(
         matches!(outcome, Outcome::Cancelled(_)),

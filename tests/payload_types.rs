@@ -145,6 +145,12 @@ fn result_of_another_type(cell: Cell) {
             let wrong: &MsgTypeError = error.downcast_ref().expect("the result is wrong");
             assert_eq!(wrong.what(), "the result of payloads:answer");
             assert!(wrong.to_string().contains("u32"), "{wrong}");
+            // It is not the endpoint that failed.
+            assert!(ctx.remote_error().is_none());
+            let outcome = ctx.outcome().and_then(|outcome| outcome.err());
+            for same in [ctx.wait_for_result().await.err(), outcome] {
+                assert_eq!(same.map(|same| same.id()), Some(error.id()));
+            }
             Err::<(), _>(error)
         };
         let opened = portal

@@ -223,8 +223,10 @@ fn third_actor_cancels_a_peer(cell: Cell) {
         assert_eq!(cancelled.src_uid().name(), "sleeper");
         assert_eq!(name(sleeping.canceller().as_ref()), "canceller");
         assert!(!sleeping.cancel_called() && !sleeping.cancel_acked());
-        let remote = sleeping.remote_error().expect("it came from there");
-        assert_eq!(remote.id(), error.id());
+        let outcome = sleeping.outcome().and_then(|outcome| outcome.err());
+        for same in [sleeping.remote_error(), sleeping.maybe_error(), outcome] {
+            assert_eq!(same.map(|same| same.id()), Some(error.id()));
+        }
         assert!(!calling.cancel_called() && !cancelling.cancel_called());
         assert!(cancelling.remote_error().is_none());
         Err(error)
