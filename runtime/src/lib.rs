@@ -38,6 +38,7 @@
 //! * [`time`], [`sync`], [`io`], [`net`], [`process`]: operations that wait.
 //! * [`thread`]: blocking calls and `Send` futures off this thread, and back.
 //! * [`testing`]: virtual time and deterministic order.
+//! * [`docs`]: a guide, by topic, and [where to find what you know from trio](docs::trio).
 //!
 //! # Checkpoints
 //!
@@ -196,6 +197,7 @@ compile_error!("tractor-runtime supports 64-bit Unix systems only: its wakers ar
 
 mod cause;
 mod combine;
+pub mod docs;
 mod error;
 mod executor;
 mod host;
