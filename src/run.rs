@@ -1,9 +1,11 @@
 //! The way in: a root actor on this thread.
 
 use std::cell::Cell;
+use std::future::Future;
+use std::io;
 use std::rc::Rc;
 
-use tractor_runtime::{CancelCause, CancelKind, finally, time};
+use tractor_runtime::{CancelCause, CancelKind, Guest, Runtime, finally, time};
 
 use crate::actor::{Actor, Enabled, ListenOptions, host};
 use crate::discovery::{Membership, Plan, Role};
@@ -211,6 +213,52 @@ impl RunOptions {
         tractor_runtime::run(async || self.host(main).await)
     }
 
+    /// The root actor as a future, for any executor: as [`run`](Self::run), but it takes no signals,
+    /// and the program's other work goes on beside it.
+    ///
+    /// A host whose actors are processes calls [`enter_if_actor`] first thing in its `main`, for
+    /// its children are the same program. Where it did not, `main` here fails to start any in a
+    /// child, so that nothing recurses.
+    ///
+    /// Dropped before it is done, it kills the actors that were started and waits until they are
+    /// gone, with nothing cancelled before. To end it in order, cancel what it runs.
+    ///
+    /// # Errors
+    ///
+    /// The future gives those of [`run`](Self::run).
+    ///
+    /// # Panics
+    ///
+    /// The future panics when `main` does.
+    #[track_caller]
+    pub fn run_in<T>(
+        self,
+        main: impl AsyncFnOnce() -> Result<T>,
+    ) -> impl Future<Output = Result<T>> {
+        let runtime = Runtime::builder().build();
+        runtime.run_in(async || self.without_signals().host(main).await)
+    }
+
+    /// The root actor as a guest in somebody else's loop, which has it take its turns: as
+    /// [`run_in`](Self::run_in) otherwise.
+    ///
+    /// [`Guest::end`] cancels it, and waits until it has ended in order.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system, if it has no descriptors left for a runtime.
+    #[track_caller]
+    pub fn guest<'main, T>(
+        self,
+        main: impl AsyncFnOnce() -> Result<T> + 'main,
+    ) -> io::Result<Guest<'main, T>>
+    where
+        T: 'main,
+    {
+        let runtime = Runtime::builder().build();
+        runtime.guest(async || self.without_signals().host(main).await)
+    }
+
     /// Runs `main` as the root of a tree in a test or a simulation: with a virtual clock that jumps
     /// when everybody waits, and in an order that `seed` decides. No signal is taken.
     ///
@@ -232,7 +280,6 @@ impl RunOptions {
         tractor_runtime::testing::run_seeded(seed, async || options.host(main).await)
     }
 
-    #[cfg(feature = "testing")]
     pub(crate) fn without_signals(mut self) -> Self {
         self.signals.clear();
         self

@@ -222,7 +222,7 @@ pub use executor::{
     RunFinished, RuntimeHandle, Statistics, TaskId, Trigger, current_task, runtime_handle,
     statistics,
 };
-pub use host::{Runtime, RuntimeBuilder, in_runtime, run};
+pub use host::{Guest, Progress, Runtime, RuntimeBuilder, in_runtime, run};
 pub use nursery::{
     ChildCancelled, ChildOptions, ChildPanicked, Gone, NotStarted, Nursery, NurseryClosed,
     NurseryHandle, NurseryOptions, SharedTask, TaskHandle, TaskStatus, nursery,

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{Log, trial_in_real_time};
+use common::{Log, trial_in_every_host};
 use tractor_runtime::io::Io;
 use tractor_runtime::process::{ChildExit, Stage};
 use tractor_runtime::testing::{assert_checkpoints, wait_all_tasks_blocked_for};
@@ -60,7 +60,7 @@ fn drain(io: &Io<UnixStream>) -> usize {
 // core/test_io.py::test_wait_basic#a
 #[test]
 fn fresh_socket_is_writable() {
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (a, _b) = pair()?;
         assert_checkpoints(a.writable()).await?;
         Ok(())
@@ -70,7 +70,7 @@ fn fresh_socket_is_writable() {
 // core/test_io.py::test_wait_basic#b
 #[test]
 fn reader_wakes_when_the_peer_sends() {
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (a, b) = pair()?;
         nursery(async |n| {
             let reader = n.start_soon(async {
@@ -92,7 +92,7 @@ fn reader_wakes_when_the_peer_sends() {
 // core/test_io.py::test_wait_basic#c
 #[test]
 fn writer_wakes_when_the_peer_drains() {
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (a, b) = pair()?;
         let written = fill(&a);
         nursery(async |n| {
@@ -110,7 +110,7 @@ fn writer_wakes_when_the_peer_drains() {
 // core/test_io.py::test_wait_basic#d
 #[test]
 fn reader_and_writer_are_cancelled() {
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (a, b) = pair()?;
         let written = fill(&a);
         let log = Log::default();
@@ -142,7 +142,7 @@ fn reader_and_writer_are_cancelled() {
 // core/test_io.py::test_socket_simultaneous_read_write
 #[test]
 fn reader_and_writer_of_one_socket_wake_apart() {
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (a, b) = pair()?;
         fill(&a);
         let log = Log::default();
@@ -199,7 +199,7 @@ fn a_megabyte_each_way_in_pieces() {
         }
     }
 
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (a, b) = pair()?;
         nursery(async |n| {
             n.start_soon(send(&a, 1));
@@ -217,7 +217,7 @@ fn a_megabyte_each_way_in_pieces() {
 // core/test_io.py::test_can_survive_unnotified_close#b
 #[test]
 fn duplicate_closed_while_another_is_waited_for() {
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (a, _b) = pair()?;
         let duplicate = Io::new(a.get_ref().try_clone()?)?;
         nursery(async |n| {
@@ -234,7 +234,7 @@ fn duplicate_closed_while_another_is_waited_for() {
 
 #[test]
 fn end_of_file_wakes_the_reader() {
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (a, b) = pair()?;
         nursery(async |n| {
             let reader = n.start_soon(async { Ok(a.read_with(|mut a| a.read(&mut [0])).await?) });
@@ -249,7 +249,7 @@ fn end_of_file_wakes_the_reader() {
 
 #[test]
 fn data_that_is_there_wins_over_a_later_cancel() {
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (a, b) = pair()?;
         let scope = CancelScope::new();
         let handle = scope.handle();
@@ -275,7 +275,7 @@ fn data_that_is_there_wins_over_a_later_cancel() {
 
 #[test]
 fn flooded_reader_leaves_room_for_others() {
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (a, b) = pair()?;
         let turns = Cell::new(0);
         nursery(async |n| {
@@ -340,7 +340,7 @@ impl Drop for Process {
 
 #[test]
 fn exit_status_of_a_process() {
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (exit, process) = Process::start("exit 3")?;
         let status = exit.wait().await?.expect("nobody else reaped it");
         process.is_gone();
@@ -354,7 +354,7 @@ fn exit_status_of_a_process() {
 fn process_that_is_killed_while_many_wait() {
     use std::os::unix::process::ExitStatusExt;
 
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (exit, process) = Process::start("exec sleep 1000")?;
         nursery(async |n| {
             let waiting = [0; 3].map(|_| n.start_soon(async { Ok(exit.wait().await?) }));
@@ -373,7 +373,7 @@ fn process_that_is_killed_while_many_wait() {
 
 #[test]
 fn waiting_for_a_process_is_cancelled_and_the_process_goes_on() {
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (exit, process) = Process::start("exec sleep 1000")?;
         let outcome = move_on_after(TICK, async { Ok(exit.wait().await?) }).await?;
         assert!(outcome.timed_out());
@@ -386,7 +386,7 @@ fn waiting_for_a_process_is_cancelled_and_the_process_goes_on() {
 
 #[test]
 fn looking_at_a_process_does_not_reap_it() {
-    trial_in_real_time(async || {
+    trial_in_every_host(async || {
         let (exit, process) = Process::start("exec sleep 1000")?;
         assert_eq!(exit.stage()?, Stage::Running);
         let outcome = move_on_after(TICK, async { Ok(exit.ended().await?) }).await?;

@@ -1,6 +1,9 @@
+use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_lite::future::or;
+use tractor_runtime::time::sleep_forever;
 use tractor_runtime::{CancelScope, NurseryOptions, Result, move_on_after, nursery};
 
 use super::Actor;
@@ -36,8 +39,15 @@ pub(crate) async fn host<T>(
         services.cancel();
         Ok(())
     });
+    // So what cancels the runtime reaches it as what cancels the actor does.
+    let asked = async {
+        if let Err(cancelled) = sleep_forever().await {
+            actor.cancel(cancelled.cause().clone());
+        }
+        pending().await
+    };
     let connected = Connected(actor.clone());
-    let ended = within(actor.clone(), services).await;
+    let ended = within(actor.clone(), or(asked, services)).await;
     drop(connected);
     // If the services failed, it was not done yet.
     actor.ends.run();

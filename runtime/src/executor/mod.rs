@@ -28,6 +28,7 @@ pub(crate) use leaf::{Leaf, watch};
 pub(crate) use task::{Polled, poll_task};
 
 use crate::cause::{CancelCause, CancelKind, Cancelled, TaskLabel};
+use crate::reactor::Reactor;
 use crate::scope::tree::{MayDrop, NodeId, Tree, Woken};
 use crate::sync::CapacityLimiter;
 use crate::testing::{Idle, Rng};
@@ -68,9 +69,12 @@ pub(crate) struct Core {
     names: RefCell<HashMap<NodeId, Arc<str>>>,
     main: Cell<NodeId>,
     clock: Clock,
+    /// Where readiness is told, if not by `async-io`.
+    reactor: OnceCell<Arc<Reactor>>,
     /// What the clock said when deadlines were last looked at.
     looked_at: Cell<Instant>,
     batch: Cell<u64>,
+    in_turn: Cell<bool>,
     polls_left: Cell<u32>,
     closed: Cell<bool>,
     rng: RefCell<Option<Rng>>,
@@ -243,7 +247,9 @@ impl Core {
             main: Cell::new(NodeId::NONE),
             looked_at: Cell::new(clock.now()),
             clock,
+            reactor: OnceCell::new(),
             batch: Cell::new(0),
+            in_turn: Cell::new(false),
             polls_left: Cell::new(0),
             closed: Cell::new(false),
             rng: RefCell::new(rng),
@@ -264,10 +270,14 @@ impl Core {
 
     /// Runs what is ready, and what is due, until nothing is or the turn's share is used up.
     /// `poll` polls the main future. The runtime must have been entered.
-    pub(crate) fn turn<T>(
-        self: &Rc<Self>,
-        mut poll: impl FnMut(Key) -> Poll<T>,
-    ) -> (Turn<T>, bool) {
+    pub(crate) fn turn<T>(self: &Rc<Self>, poll: impl FnMut(Key) -> Poll<T>) -> (Turn<T>, bool) {
+        self.in_turn.set(true);
+        let turn = self.run_turn(poll);
+        self.in_turn.set(false);
+        turn
+    }
+
+    fn run_turn<T>(self: &Rc<Self>, mut poll: impl FnMut(Key) -> Poll<T>) -> (Turn<T>, bool) {
         self.polls_left.set(POLLS_PER_TURN);
         let mut worked = self.take_posted();
         loop {
@@ -387,6 +397,17 @@ impl Core {
         &self.clock
     }
 
+    /// The reactor on this runtime's thread.
+    pub(crate) fn reactor(&self) -> Option<&Arc<Reactor>> {
+        self.reactor.get()
+    }
+
+    /// Says where readiness is told, before anything runs.
+    pub(crate) fn set_reactor(&self, reactor: Arc<Reactor>) {
+        let set = self.reactor.set(reactor);
+        debug_assert!(set.is_ok(), "a runtime has one reactor");
+    }
+
     #[inline]
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.tree.borrow().next_deadline()
@@ -418,6 +439,15 @@ impl Core {
     pub(crate) fn wake(&self, key: Key) {
         if let Some(waker) = self.wake_slot(key) {
             waker.wake();
+        }
+        self.call_host();
+    }
+
+    /// Has the host take a turn, if this is not one: code of the host changed something.
+    #[inline]
+    pub(crate) fn call_host(&self) {
+        if !self.in_turn.get() {
+            self.registration.mailbox().ring();
         }
     }
 

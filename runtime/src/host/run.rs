@@ -1,17 +1,15 @@
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
-use std::pin::{Pin, pin};
+use std::panic::Location;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 
+use super::running::{Running, Step};
 use crate::error::Result;
-use crate::executor::slots::ROOT_LIST;
-use crate::executor::waker::Key;
-use crate::executor::{Core, Polled, RuntimeHandle, Turn, poll_task, try_current};
-use crate::reactor::{self, Alarm};
-use crate::scope::tree::NodeId;
+use crate::executor::{Core, RuntimeHandle, try_current};
+use crate::reactor::{Driver, Reactor};
 use crate::scope::{Entry, ScopeHandle, Spec};
-use crate::testing::{Quiet, Rng, VirtualClock};
+use crate::testing::{Rng, VirtualClock};
 use crate::time::clock::Clock;
 
 /// Runs `main` on this thread until it is done.
@@ -32,7 +30,7 @@ use crate::time::clock::Clock;
 ///
 /// # Errors
 ///
-/// Those of `main`.
+/// Those of `main`, and of the operating system if it has no descriptors left for a runtime.
 ///
 /// # Panics
 ///
@@ -50,8 +48,8 @@ pub fn in_runtime() -> bool {
 /// A runtime that is about to run.
 #[derive(Debug)]
 pub struct Runtime {
-    core: Rc<Core>,
-    entry: Entry,
+    pub(super) core: Rc<Core>,
+    pub(super) entry: Entry,
 }
 
 impl Runtime {
@@ -75,7 +73,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// Those of `main`.
+    /// Those of `main`, and of the operating system if it has no descriptors left for a runtime.
     ///
     /// # Panics
     ///
@@ -87,26 +85,33 @@ impl Runtime {
             !in_runtime(),
             "`run` was called from inside of a running tractor runtime"
         );
-        let mut root = Root::new(self, Location::caller());
-        let main = {
-            let _entered = root.core.enter();
-            main()
+        let location = Location::caller();
+        let mut driver = Driver::new()?;
+        let reactor = driver.reactor().clone();
+        let bell = Waker::from(Arc::new(Bell(reactor.clone())));
+        let begin = || main();
+        let mut running = pin!(Running::new(self, Some(reactor), location, begin));
+        let result = loop {
+            match running.as_mut().turn(&bell) {
+                Step::Done(result) => break result,
+                Step::More => running.as_mut().entered(|| driver.look()),
+                Step::Idle(when) => running.as_mut().entered(|| driver.wait(when)),
+            }
         };
-        let mut main = pin!(Some(main));
-        let result = reactor::block_on(poll_fn(|cx| root.poll(cx, main.as_mut())));
-        let (calls, dropped) = {
-            let _entered = root.core.enter();
-            let calls = root.core.finish_calls();
-            root.core.close();
-            let dropped = catch_unwind(AssertUnwindSafe(|| main.set(None)));
-            root.core.drop_systems();
-            (calls, dropped)
-        };
-        root.leave();
-        match (result, dropped.and(calls)) {
-            (Ok(result), Ok(())) => result,
-            (Err(panic), _) | (Ok(_), Err(panic)) => resume_unwind(panic),
-        }
+        running.finish(result)
+    }
+}
+
+/// Ends a wait of the reactor.
+struct Bell(Arc<Reactor>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.ring();
     }
 }
 
@@ -141,113 +146,4 @@ impl RuntimeBuilder {
             entry: Entry::Spec(Spec::new(Location::caller())),
         }
     }
-}
-
-/// The main future's place in the tree, and what it waits for between turns.
-struct Root {
-    core: Rc<Core>,
-    entry: Entry,
-    key: Key,
-    node: NodeId,
-    alarm: Alarm,
-    quiet: Quiet,
-}
-
-impl Root {
-    fn new(runtime: Runtime, location: &'static Location<'static>) -> Self {
-        let Runtime { core, entry } = runtime;
-        let key = core.with_slots(|slots| slots.insert(ROOT_LIST, 0));
-        let node = core.tree_mut(|tree| tree.insert(None, Some(key), location));
-        core.set_main(node);
-        entry.enter(&core, node);
-        core.wake(key);
-        Self {
-            core,
-            entry,
-            key,
-            node,
-            alarm: Alarm::default(),
-            quiet: Quiet::default(),
-        }
-    }
-
-    /// Takes turns until there is nothing to do for now.
-    fn poll<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut main: Pin<&mut Option<impl Future<Output = Result<T>>>>,
-    ) -> Poll<std::thread::Result<Result<T>>> {
-        loop {
-            let (turn, worked) = {
-                let _entered = self.core.enter();
-                self.core.turn(|key| {
-                    if key == self.key {
-                        return poll_main(&self.core, key, self.node, main.as_mut());
-                    }
-                    self.core.poll_system(key);
-                    Poll::Pending
-                })
-            };
-            if worked {
-                self.quiet.disturb();
-            }
-            match turn {
-                Turn::Done(result) => return Poll::Ready(result),
-                Turn::More => {
-                    // Woken at once, but readiness is looked at before.
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Turn::Idle(deadline) => {
-                    if !self.core.call_me(cx.waker()) {
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
-                    let wait = self.quiet.wait(&self.core, deadline);
-                    match wait {
-                        crate::testing::Wait::Again => {}
-                        crate::testing::Wait::Look => {
-                            cx.waker().wake_by_ref();
-                            return Poll::Pending;
-                        }
-                        crate::testing::Wait::Until(when) => {
-                            if self.alarm.poll(when, cx).is_pending() {
-                                return Poll::Pending;
-                            }
-                        }
-                        crate::testing::Wait::Forever => {
-                            self.alarm.unset();
-                            return Poll::Pending;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn leave(self) {
-        self.entry.abandon(&self.core, self.node);
-        self.core.remove_node(self.node);
-    }
-}
-
-fn poll_main<T>(
-    core: &Rc<Core>,
-    key: Key,
-    node: NodeId,
-    mut main: Pin<&mut Option<impl Future<Output = Result<T>>>>,
-) -> Poll<std::thread::Result<Result<T>>> {
-    let polled = poll_task(core, key, node, |cx| match main.as_mut().as_pin_mut() {
-        Some(main) => main.poll(cx),
-        None => Poll::Pending,
-    });
-    Poll::Ready(match polled {
-        Polled::Pending => return Poll::Pending,
-        Polled::Ready(result) => Ok(result),
-        Polled::Cancelled(cancelled) => match catch_unwind(AssertUnwindSafe(|| main.set(None))) {
-            Ok(()) => Ok(Err(cancelled.into())),
-            Err(panic) => Err(panic),
-        },
-        Polled::Panicked(panic) => Err(panic),
-    })
 }

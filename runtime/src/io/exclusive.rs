@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll, Waker};
 
-use super::{Busy, Closed, Io, Look};
+use super::{Busy, Closed, Io};
 use crate::executor::Leaf;
 use crate::reactor::Direction;
 
@@ -79,8 +79,8 @@ impl<T> Exclusive<T> {
             return Poll::Ready(Err(Busy::error()));
         }
         let mut leaf = lane.polled.take();
-        let polled = self.io.poll_attempt(direction, &mut leaf, cx, |io, look| {
-            self.attempt(direction, look, || attempt(io))
+        let polled = self.io.poll_attempt(direction, &mut leaf, cx, |io, waker| {
+            self.attempt(direction, waker, || attempt(io))
         });
         if polled.is_pending() {
             lane.polled.replace(leaf);
@@ -114,7 +114,7 @@ impl<T> Exclusive<T> {
     fn attempt<R>(
         &self,
         direction: Direction,
-        look: Look<'_>,
+        waker: &Waker,
         attempt: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
         self.is_open(direction)?;
@@ -122,9 +122,7 @@ impl<T> Exclusive<T> {
         if let Err(error) = &result
             && error.kind() == io::ErrorKind::WouldBlock
         {
-            self.lane(direction)
-                .waiter
-                .replace(Some(look.waker.clone()));
+            self.lane(direction).waiter.replace(Some(waker.clone()));
         }
         result
     }
@@ -165,8 +163,8 @@ impl<T> Taken<'_, T> {
         } = *self;
         exclusive
             .io
-            .attempt(direction, |io, look| {
-                exclusive.attempt(direction, look, || attempt(io))
+            .attempt(direction, |io, waker| {
+                exclusive.attempt(direction, waker, || attempt(io))
             })
             .await
     }
@@ -179,8 +177,8 @@ impl<T> Taken<'_, T> {
         } = *self;
         exclusive
             .io
-            .attempt(direction, |_, look| {
-                exclusive.attempt(direction, look, || look.when_told())
+            .attempt(direction, |_, waker| {
+                exclusive.attempt(direction, waker, || exclusive.io.is_ready(direction))
             })
             .await
     }

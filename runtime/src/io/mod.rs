@@ -32,6 +32,8 @@ pub use stream::{Close, ReceiveStream, SendStream, Stream};
 pub(crate) use exclusive::Exclusive;
 pub(crate) use stream::has_room;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::executor::Leaf;
 use crate::reactor::{Direction, Source, poll_ready};
 
@@ -84,7 +86,7 @@ impl<T> Io<T> {
     ///
     /// Those of the operating system, and cancellation.
     pub async fn readable(&self) -> io::Result<()> {
-        self.attempt(Direction::Read, |_, look| look.when_told())
+        self.attempt(Direction::Read, |_, _| self.is_ready(Direction::Read))
             .await
     }
 
@@ -94,7 +96,7 @@ impl<T> Io<T> {
     ///
     /// Those of the operating system, and cancellation.
     pub async fn writable(&self) -> io::Result<()> {
-        self.attempt(Direction::Write, |_, look| look.when_told())
+        self.attempt(Direction::Write, |_, _| self.is_ready(Direction::Write))
             .await
     }
 
@@ -118,12 +120,25 @@ impl<T> Io<T> {
         self.attempt(Direction::Write, |io, _| write(io)).await
     }
 
+    /// Whether it is ready now, or has an error or end of file to tell; if not, it would have to wait.
+    pub(crate) fn is_ready(&self, direction: Direction) -> io::Result<()> {
+        let events = match direction {
+            Direction::Read => PollFlags::IN,
+            Direction::Write => PollFlags::OUT,
+        };
+        let mut fds = [PollFd::from_borrowed_fd(self.source.fd(), events)];
+        match poll(&mut fds, Some(&Timespec::default()))? {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// The one loop of all operations: tries until there is an answer other than that it would
     /// have to wait.
     pub(crate) async fn attempt<R>(
         &self,
         direction: Direction,
-        mut attempt: impl FnMut(&T, Look<'_>) -> io::Result<R>,
+        mut attempt: impl FnMut(&T, &Waker) -> io::Result<R>,
     ) -> io::Result<R> {
         let mut leaf = Leaf::default();
         let mut ready = pin!(None);
@@ -131,7 +146,7 @@ impl<T> Io<T> {
             leaf.poll(cx, |cx| {
                 retry(
                     cx,
-                    |look| attempt(self.get_ref(), look),
+                    |waker| attempt(self.get_ref(), waker),
                     |cx| poll_ready(ready.as_mut(), || self.source.ready(direction), cx),
                 )
             })
@@ -145,12 +160,12 @@ impl<T> Io<T> {
         direction: Direction,
         leaf: &mut Leaf,
         cx: &mut Context<'_>,
-        mut attempt: impl FnMut(&T, Look<'_>) -> io::Result<R>,
+        mut attempt: impl FnMut(&T, &Waker) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         let polled = leaf.poll(cx, |cx| {
             retry(
                 cx,
-                |look| attempt(self.get_ref(), look),
+                |waker| attempt(self.get_ref(), waker),
                 |cx| self.source.poll_ready(direction, cx),
             )
         });
@@ -170,41 +185,20 @@ impl<T: fmt::Debug> fmt::Debug for Io<T> {
     }
 }
 
-/// One look at whether an operation can be done.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Look<'a> {
-    pub(crate) waker: &'a Waker,
-    /// Whether the descriptor has just been said to be ready.
-    told: bool,
-}
-
-impl Look<'_> {
-    /// All there is to do is to wait until it is ready.
-    pub(crate) fn when_told(self) -> io::Result<()> {
-        if self.told {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-    }
-}
-
 /// Tries, and waits whenever it has to.
 fn retry<R>(
     cx: &mut Context<'_>,
-    mut attempt: impl FnMut(Look<'_>) -> io::Result<R>,
+    mut attempt: impl FnMut(&Waker) -> io::Result<R>,
     mut wait: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
 ) -> Poll<io::Result<R>> {
-    let mut told = false;
     loop {
-        let waker = cx.waker();
-        match attempt(Look { waker, told }) {
+        match attempt(cx.waker()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             result => return Poll::Ready(result),
         }
         match wait(cx) {
-            Poll::Ready(Ok(())) => told = true,
+            Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => return Poll::Pending,
         }

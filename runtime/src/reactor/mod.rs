@@ -1,65 +1,39 @@
 //! Readiness of file descriptors, and the wall clock's alarms: the one module that knows where they
-//! come from. Today that is `async-io`, which works under any host.
+//! come from.
+//!
+//! A runtime that has its thread for itself, or takes turns there, has a [`Reactor`] of its own. One
+//! that is a future on somebody else's executor, and descriptors that are registered outside of
+//! any runtime, use `async-io`.
+
+mod own;
+mod poller;
+mod shared;
 
 use std::future::Future;
 use std::io;
-use std::os::fd::AsFd;
-use std::pin::{Pin, pin};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use async_io::{Async, Timer};
+use async_io::{Async, Readable, Writable};
+use pin_project_lite::pin_project;
 
-use crate::time::Instant;
+pub(crate) use own::{Driver, Reactor};
+pub(crate) use shared::Alarm;
 
-/// Runs a future on this thread, which drives the reactor when it has nothing else to do.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    async_io::block_on(future)
+use crate::executor::try_current;
+
+/// The reactor of the runtime that runs here, if it has one of its own.
+fn current() -> Option<Arc<Reactor>> {
+    try_current()?.reactor().cloned()
 }
 
 /// A file descriptor whose readiness can be waited for.
 #[derive(Debug)]
-pub(crate) struct Source<T>(Async<T>);
-
-impl<T: AsFd> Source<T> {
-    /// Makes the descriptor non-blocking.
-    pub(crate) fn new(io: T) -> io::Result<Self> {
-        Async::new(io).map(Self)
-    }
-
-    /// For descriptors that know no such mode.
-    pub(crate) fn new_nonblocking(io: T) -> io::Result<Self> {
-        Async::new_nonblocking(io).map(Self)
-    }
-}
-
-impl<T> Source<T> {
-    pub(crate) fn get_ref(&self) -> &T {
-        self.0.get_ref()
-    }
-
-    pub(crate) fn into_inner(self) -> io::Result<T> {
-        self.0.into_inner()
-    }
-
-    /// Waits until an attempt in this direction may succeed. Any number may wait.
-    pub(crate) async fn ready(&self, direction: Direction) -> io::Result<()> {
-        match direction {
-            Direction::Read => self.0.readable().await,
-            Direction::Write => self.0.writable().await,
-        }
-    }
-
-    /// The same for one waiter a direction, who keeps nothing meanwhile: it may be told in vain.
-    pub(crate) fn poll_ready(
-        &self,
-        direction: Direction,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        match direction {
-            Direction::Read => self.0.poll_readable(cx),
-            Direction::Write => self.0.poll_writable(cx),
-        }
-    }
+pub(crate) enum Source<T> {
+    Own(own::Source<T>),
+    Shared(Async<T>, fn(&T) -> BorrowedFd<'_>),
 }
 
 /// What a descriptor is waited for.
@@ -69,32 +43,99 @@ pub(crate) enum Direction {
     Write,
 }
 
-/// Wakes whoever polled it last, once the real clock is there.
-#[derive(Debug, Default)]
-pub(crate) struct Alarm {
-    set: Option<(Instant, Timer)>,
-}
-
-impl Alarm {
-    /// Whether it is `when` already; if not, it will be called.
-    pub(crate) fn poll(&mut self, when: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = when.to_std() else {
-            return Poll::Pending;
-        };
-        let (set, timer) = self.set.get_or_insert_with(|| (when, Timer::at(at)));
-        if *set != when {
-            *set = when;
-            timer.set_at(at);
+impl<T: AsFd> Source<T> {
+    /// Makes the descriptor non-blocking.
+    pub(crate) fn new(io: T) -> io::Result<Self> {
+        match current() {
+            Some(reactor) => {
+                rustix::io::ioctl_fionbio(&io, true)?;
+                own::Source::new(io, &reactor).map(Self::Own)
+            }
+            None => Async::new(io).map(|io| Self::Shared(io, T::as_fd)),
         }
-        let rung = pin!(timer).poll(cx).map(drop);
-        if rung.is_ready() {
-            self.set = None;
-        }
-        rung
     }
 
-    pub(crate) fn unset(&mut self) {
-        self.set = None;
+    /// For descriptors that know no such mode.
+    pub(crate) fn new_nonblocking(io: T) -> io::Result<Self> {
+        match current() {
+            Some(reactor) => own::Source::new(io, &reactor).map(Self::Own),
+            None => Async::new_nonblocking(io).map(|io| Self::Shared(io, T::as_fd)),
+        }
+    }
+}
+
+impl<T> Source<T> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(source) => source.fd(),
+            Self::Shared(source, fd) => fd(source.get_ref()),
+        }
+    }
+
+    pub(crate) fn get_ref(&self) -> &T {
+        match self {
+            Self::Own(source) => source.io(),
+            Self::Shared(source, _) => source.get_ref(),
+        }
+    }
+
+    pub(crate) fn into_inner(self) -> io::Result<T> {
+        match self {
+            Self::Own(source) => source.into_inner(),
+            Self::Shared(source, _) => source.into_inner(),
+        }
+    }
+
+    /// Waits until another attempt in this direction may succeed, for a caller whose last one did
+    /// not. Any number may wait.
+    pub(crate) fn ready(&self, direction: Direction) -> Ready<'_, T> {
+        match (self, direction) {
+            (Self::Own(source), direction) => Ready::Own {
+                event: source.next_event(direction),
+            },
+            (Self::Shared(source, _), Direction::Read) => Ready::Readable {
+                ready: source.readable(),
+            },
+            (Self::Shared(source, _), Direction::Write) => Ready::Writable {
+                ready: source.writable(),
+            },
+        }
+    }
+
+    /// The same for one waiter a direction, who keeps nothing meanwhile: whoever is woken has to
+    /// make another attempt before asking again.
+    pub(crate) fn poll_ready(
+        &self,
+        direction: Direction,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        match (self, direction) {
+            (Self::Own(source), direction) => source.poll_event(direction, cx),
+            (Self::Shared(source, _), Direction::Read) => source.poll_readable(cx),
+            (Self::Shared(source, _), Direction::Write) => source.poll_writable(cx),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Source::ready`].
+    #[project = ReadyProjection]
+    pub(crate) enum Ready<'a, T> {
+        Own { event: own::NextEvent<'a, T> },
+        Readable { #[pin] ready: Readable<'a, T> },
+        Writable { #[pin] ready: Writable<'a, T> },
+    }
+}
+
+impl<T> Future for Ready<'_, T> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ReadyProjection::Own { event } => event.poll(cx),
+            ReadyProjection::Readable { ready } => ready.poll(cx),
+            ReadyProjection::Writable { ready } => ready.poll(cx),
+        }
     }
 }
 

@@ -236,6 +236,7 @@ impl ScopeHandle {
             Phase::Unentered(spec) => spec.deadline = deadline.map(When::At),
             Phase::Active { core, node } => {
                 core.tree_mut(|tree| tree.set_deadline(*node, deadline));
+                core.call_host();
             }
             Phase::Exited(exit) => exit.deadline = deadline,
         }

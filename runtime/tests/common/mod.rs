@@ -10,8 +10,9 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tractor_runtime::testing::{self, VirtualClock};
-use tractor_runtime::{Result, Runtime};
+use tractor_runtime::{Guest, Progress, Result, Runtime};
 
 /// No test may take longer.
 const HANG: Duration = Duration::from_secs(30);
@@ -42,6 +43,36 @@ pub(crate) fn trial_with_clock(
 #[track_caller]
 pub(crate) fn trial_in_real_time(main: impl AsyncFnOnce() -> Result<()> + Send + 'static) {
     guarded(|| tractor_runtime::run(main).unwrap());
+}
+
+/// Runs a test under the clock of the machine in every kind of host: with the thread for itself, as a
+/// future on somebody else's executor, and as a guest in a loop that polls its descriptor.
+#[track_caller]
+pub(crate) fn trial_in_every_host(main: impl AsyncFnOnce() -> Result<()> + Clone + Send + 'static) {
+    let [own, future, guest] = [main.clone(), main.clone(), main];
+    guarded(|| tractor_runtime::run(own).unwrap());
+    guarded(|| async_io::block_on(Runtime::builder().build().run_in(future)).unwrap());
+    guarded(|| host(Runtime::builder().build().guest(guest).unwrap()).unwrap());
+}
+
+/// A host that has nothing to do but to poll a guest's descriptor.
+pub(crate) fn host<T>(mut guest: Guest<'_, T>) -> Result<T> {
+    loop {
+        match guest.turn(Duration::ZERO) {
+            Progress::Done(result) => return result,
+            Progress::More => {}
+            Progress::Idle => wait_for(&guest),
+        }
+    }
+}
+
+/// Waits until a guest is to be given a turn.
+pub(crate) fn wait_for<T>(guest: &Guest<'_, T>) {
+    let left = guest
+        .next_deadline()
+        .map(|when| when.saturating_duration_since(std::time::Instant::now()))
+        .map(|left| Timespec::try_from(left).unwrap());
+    poll(&mut [PollFd::new(guest, PollFlags::IN)], left.as_ref()).unwrap();
 }
 
 /// Runs a test on a thread of its own and fails it if it hangs.
