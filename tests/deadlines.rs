@@ -67,14 +67,12 @@ endpoint!(sleeps_in_context);
 
 /// Cannot be cancelled for so long, and says so.
 async fn shielded(ctx: &mut Context<Plain>, limit: Duration) -> Result<u32> {
-    let ended = ctx
-        .shield_for(2 * limit, async {
-            ctx.started(()).await?;
-            time::sleep(limit).await?;
-            Ok(7)
-        })
-        .await?;
-    ended
+    ctx.shield_for(2 * limit, async {
+        ctx.started(()).await?;
+        time::sleep(limit).await?;
+        Ok(7)
+    })
+    .await?
 }
 endpoint!(shielded);
 
