@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fs;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use common::{HangGuard, MARKER, Marker, arm, explosive, tree};
 use tractor::runtime::{checkpoint, move_on_after, nursery, shield, sync::Event, time};
 use tractor::{
-    ActorDied, Caller, Context, Dialog, PeerLost, Result, RunOptions, SpawnOptions, endpoint,
+    ActorDied, Caller, Context, Dialog, PeerLost, Result, RunOptions, SpawnOptions, current_actor,
+    endpoint,
 };
 
 async fn double(x: u64) -> Result<u64> {
@@ -27,22 +28,38 @@ endpoint!(sleep);
 thread_local! {
     /// What happened on this thread, in order.
     static HAPPENED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-    /// How many of [`Left`] were dropped on this thread.
-    static LEFT: Cell<u32> = const { Cell::new(0) };
+    /// In which actors a [`Left`] was dropped on this thread.
+    static LEFT: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 fn happened(what: String) {
     HAPPENED.with_borrow_mut(|happened| happened.push(what));
 }
 
-/// Counts how often it was dropped.
+/// Says where it was dropped.
 struct Left;
 
 impl Drop for Left {
     fn drop(&mut self) {
-        LEFT.set(LEFT.get() + 1);
+        let actor = current_actor().expect("it is one's who can be asked");
+        LEFT.with_borrow_mut(|left| left.push(actor.uid().name().into()));
     }
 }
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("in drop");
+    }
+}
+
+async fn shielded_bomb((): ()) -> Result<()> {
+    let _bomb = Bomb;
+    shielded(()).await
+}
+endpoint!(shielded_bomb);
 
 /// Does not let itself be cancelled.
 async fn shielded((): ()) -> Result<()> {
@@ -160,7 +177,7 @@ fn hours_in_a_tree_take_no_time() {
             let second = an.start_actor("second", in_memory()).await?;
             nursery(async |n| {
                 let hours = n.start_soon(first.run(wait_hours, 5));
-                assert_eq!(second.run(chain, 5).await?, 5);
+                assert_eq!(second.run(chain, 200).await?, 200);
                 assert_eq!(time::now() - start, Duration::from_secs(3600));
                 assert_eq!(hours.await?, 5);
                 Ok(())
@@ -305,7 +322,7 @@ fn actor_that_shields_itself_is_waited_for() {
 #[test]
 fn actor_that_shields_itself_is_dropped_after_its_limit() {
     let _guard = HangGuard::new();
-    LEFT.set(0);
+    LEFT.take();
     let limit = Duration::from_secs(60);
     tractor::testing::run(async || {
         let start = time::now();
@@ -326,7 +343,7 @@ fn actor_that_shields_itself_is_dropped_after_its_limit() {
             .await
         })
         .await?;
-        assert_eq!(LEFT.get(), 1);
+        assert_eq!(LEFT.take(), ["actor"]);
         assert_eq!(time::now() - start, limit + Duration::from_millis(1050));
         Ok(())
     })
@@ -360,9 +377,42 @@ fn panic_of_the_runtime_of_an_actor_is_the_end_of_that_alone() {
 }
 
 #[test]
+fn actor_that_panics_when_it_is_dropped_is_gone_all_the_same() {
+    let _guard = HangGuard::new();
+    LEFT.take();
+    tractor::testing::run(async || {
+        tractor::nursery(async |outer| {
+            let other = outer.start_actor("other", in_memory()).await?;
+            tractor::nursery(async |an| {
+                let options = in_memory().abandon_after(Duration::from_secs(1));
+                let portal = an.start_actor("actor", options).await?;
+                nursery(async |n| {
+                    n.start_soon(async {
+                        let error = portal.run(shielded_bomb, ()).await.unwrap_err();
+                        assert!(error.is::<PeerLost>(), "{error}");
+                        Ok(())
+                    });
+                    time::sleep(Duration::from_secs(1)).await?;
+                    an.cancel();
+                    Ok(())
+                })
+                .await
+            })
+            .await?;
+            assert_eq!(LEFT.take(), ["actor"]);
+            assert_eq!(other.run(double, 4).await?, 8);
+            outer.cancel();
+            Ok(())
+        })
+        .await
+    })
+    .unwrap();
+}
+
+#[test]
 fn nursery_that_is_dropped_drops_its_actors() {
     let _guard = HangGuard::new();
-    LEFT.set(0);
+    LEFT.take();
     tractor::testing::run(async || {
         let up = Rc::new(Event::new());
         let nursery = tractor::nursery(async |an| {
@@ -379,7 +429,9 @@ fn nursery_that_is_dropped_drops_its_actors() {
         });
         let wait = async { Ok(up.wait().await?) };
         futures_lite::future::or(wait, nursery).await?;
-        assert_eq!(LEFT.get(), 2);
+        let mut left = LEFT.take();
+        left.sort();
+        assert_eq!(left, ["actor", "other"]);
         Ok(())
     })
     .unwrap();

@@ -43,6 +43,7 @@ pub(crate) struct Actor {
     watchdog: Watchdog,
     services: OnceCell<NurseryHandle>,
     endpoints: OnceCell<NurseryHandle>,
+    yard: OnceCell<NurseryHandle>,
     connections: RefCell<Vec<Weak<Connection>>>,
     connected: Cell<u64>,
     children: RefCell<Vec<Weak<Home>>>,
@@ -80,6 +81,7 @@ impl Actor {
             watchdog,
             services: OnceCell::new(),
             endpoints: OnceCell::new(),
+            yard: OnceCell::new(),
             connections: RefCell::default(),
             connected: Cell::new(0),
             children: RefCell::default(),
@@ -159,6 +161,17 @@ impl Actor {
     /// Where the tasks of peers go.
     pub(crate) fn endpoints(&self) -> &NurseryHandle {
         self.endpoints.get().expect("an actor is hosted")
+    }
+
+    /// Where the tasks of actors in memory stand, whoever starts them: with the actor that has the
+    /// runtime to itself.
+    pub(crate) fn yard(&self) -> &NurseryHandle {
+        self.yard.get().unwrap_or_else(|| self.services())
+    }
+
+    /// It has no runtime to itself, but is one of these tasks.
+    pub(crate) fn is_one_of(&self, tasks: NurseryHandle) {
+        let _ = self.yard.set(tasks);
     }
 
     fn serves_in(&self, services: NurseryHandle) {

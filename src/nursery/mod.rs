@@ -277,8 +277,9 @@ impl Nest {
         }
         let uid = Uid::fresh(name);
         let watchdog = self.actor.watchdog();
-        let (home, channel) = Home::start(&uid, options, watchdog, &self.tasks, self.actor.aid())
-            .map_err(|error| failed(SpawnFailure::NotStarted(error)))?;
+        let (home, channel) =
+            Home::start(&uid, options, watchdog, self.actor.yard(), self.actor.aid())
+                .map_err(|error| failed(SpawnFailure::NotStarted(error)))?;
         let child = Child::new(&self.actor, &self.ends, uid, home, options.clone());
         // Kept in mind for as long as it is there.
         let mut children = self.children.borrow_mut();

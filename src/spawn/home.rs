@@ -41,8 +41,8 @@ pub(crate) enum Exit {
 }
 
 impl Home {
-    /// Starts an actor that is a child of `own`, and gives the channel to it. What it needs a task for is one of
-    /// `tasks`. A process [is greeted](Self::is_greeted).
+    /// Starts an actor that is a child of `own`, and gives the channel to it. One in memory is one
+    /// of `tasks`. A process [is greeted](Self::is_greeted).
     ///
     /// To be called from a thread that lives as long as the child may.
     pub(crate) fn start(

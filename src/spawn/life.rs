@@ -2,7 +2,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::future::or;
-use tractor_runtime::{Error, Result, finally, move_on_after, time};
+use tractor_runtime::{Error, NurseryHandle, Result, finally, move_on_after, time};
 
 use super::boot::Watchdog;
 use crate::actor::{Actor, Connection, Enabled, host, parent_lost};
@@ -18,8 +18,13 @@ const FAREWELL_LIMIT: Duration = Duration::from_millis(500);
 pub(super) enum Housing {
     /// All of it, and with it what is there once a process.
     Process(Watchdog),
-    /// A part of it; the watchdog is that of the actor it belongs to.
+    /// A thread of it; the watchdog is that of the actor it belongs to.
     Shared(Watchdog),
+    /// A task of such a thread, beside which the tasks of those stand that it starts in memory.
+    Memory {
+        watchdog: Watchdog,
+        tasks: NurseryHandle,
+    },
 }
 
 impl Housing {
@@ -37,9 +42,18 @@ impl Housing {
         }
     }
 
+    fn tasks(&self) -> Option<NurseryHandle> {
+        match self {
+            Self::Memory { tasks, .. } => Some(tasks.clone()),
+            Self::Process(_) | Self::Shared(_) => None,
+        }
+    }
+
     fn into_watchdog(self) -> Watchdog {
         match self {
-            Self::Process(watchdog) | Self::Shared(watchdog) => watchdog,
+            Self::Process(watchdog) | Self::Shared(watchdog) | Self::Memory { watchdog, .. } => {
+                watchdog
+            }
         }
     }
 }
@@ -63,12 +77,16 @@ pub(super) async fn live(channel: ByteStream, housing: Housing) -> Result<()> {
             return Err(error);
         }
     };
+    let tasks = housing.tasks();
     let actor = Actor::new(
         uid.clone(),
         table,
         Enabled::from_wire(&spec.enable_modules),
         housing.into_watchdog(),
     );
+    if let Some(tasks) = tasks {
+        actor.is_one_of(tasks);
+    }
     host(actor, async |actor| {
         actor.set_log_level(level);
         let conn = Connection::new(actor, &parent, link.clone());

@@ -1,54 +1,71 @@
-use std::cell::RefCell;
-use std::panic::AssertUnwindSafe;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use futures_lite::FutureExt;
-use futures_lite::future::or;
 use tractor_runtime::sync::Event;
-use tractor_runtime::{Cancelled, NurseryClosed, NurseryHandle, shield};
+use tractor_runtime::{Cancelled, NurseryClosed, NurseryHandle};
 
 use super::life::{Housing, live};
 use super::{Exit, Watchdog};
+use crate::error::panic_text;
 use crate::transport::ByteStream;
 use crate::wire::Uid;
 
 /// An actor that is a task of its parent's runtime, until that has ended.
 ///
-/// The task hears nothing of the scopes around it: like any other actor it is told to end through
-/// its channel, and ends with it. It is a child of the nursery that the actor was started in, so
-/// it is dropped with that.
+/// The task stands beside those of the actor that owns the runtime, and not among those of its
+/// parent. So it hears nothing of the scopes there: like any other actor it is told to end through
+/// its channel, and ends with it. And a deep tree is not polled through all of its levels.
+/// Dropping this drops the task.
 #[derive(Debug)]
 pub(crate) struct Task {
     shared: Rc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     uid: Uid,
-    /// Set when it is not waited for any more.
-    given_up: Event,
+    /// Not there while it is polled, and when it is over.
+    life: RefCell<Option<Life>>,
+    /// To be dropped as soon as it is not polled.
+    given_up: Cell<bool>,
+    task: RefCell<Option<Waker>>,
     exit: RefCell<Option<Exit>>,
     over: Event,
 }
 
+type Life = Pin<Box<dyn Future<Output = Exit>>>;
+
 impl Task {
-    /// Starts it, and gives this side's end of its channel. Processes that it starts are looked
-    /// after by `watchdog`.
+    /// Starts it among `tasks`, and gives this side's end of its channel. Processes that it starts
+    /// are looked after by `watchdog`.
     pub(crate) fn spawn(
         uid: &Uid,
         watchdog: &Watchdog,
         tasks: &NurseryHandle,
     ) -> Result<(Self, ByteStream), NurseryClosed> {
         let (ours, theirs) = ByteStream::pair();
+        let housing = Housing::Memory {
+            watchdog: watchdog.clone(),
+            tasks: tasks.clone(),
+        };
+        let life = AssertUnwindSafe(live(theirs, housing)).catch_unwind();
         let shared = Rc::new(Shared {
             uid: uid.clone(),
-            given_up: Event::new(),
+            life: RefCell::new(Some(Box::pin(async { Exit::lived("task", life.await) }))),
+            given_up: Cell::new(false),
+            task: RefCell::default(),
             exit: RefCell::default(),
             over: Event::new(),
         });
-        let housing = Housing::Shared(watchdog.clone());
-        let task = run(theirs, housing, Running(shared.clone()));
-        tasks.start_soon(shield(task))?;
+        let running = Running(shared.clone());
+        tasks.start_soon(async move {
+            poll_fn(|cx| running.0.poll(cx)).await;
+            Ok(())
+        })?;
         log::debug!(target: "tractor::spawn", "started {uid} in memory");
         Ok((Self { shared }, ours))
     }
@@ -57,10 +74,10 @@ impl Task {
     pub(crate) async fn wait(&self) -> Result<Exit, Cancelled> {
         self.shared.over.wait().await?;
         let exit = self.shared.exit.borrow().clone();
-        Ok(exit.unwrap_or_else(dropped))
+        Ok(exit.expect("it is there when it is over"))
     }
 
-    /// Gives it up: when its task has its turn next it is dropped, with all that is in it.
+    /// Gives it up: it is dropped, with all that is in it.
     pub(crate) fn abandon(&self) {
         if !self.shared.over.is_set() {
             log::error!(
@@ -68,51 +85,73 @@ impl Task {
                 "{} is dropped: its task does not end", self.shared.uid,
             );
         }
-        self.shared.given_up.set();
+        self.shared.give_up();
     }
 }
 
 impl Drop for Task {
-    /// A task whose nursery was dropped is dropped by that. This is for one that nobody came to
-    /// look after.
     fn drop(&mut self) {
-        self.shared.given_up.set();
+        self.shared.give_up();
     }
 }
 
-/// Says when the task is gone, however it went.
+impl Shared {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(mut life) = self.life.take() else {
+            return Poll::Ready(());
+        };
+        self.task.replace(Some(cx.waker().clone()));
+        match life.as_mut().poll(cx) {
+            Poll::Ready(exit) => self.end(life, exit),
+            Poll::Pending if self.given_up.get() => self.end(life, dropped()),
+            Poll::Pending => {
+                self.life.replace(Some(life));
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn give_up(&self) {
+        self.given_up.set(true);
+        let life = self.life.take();
+        if let Some(life) = life {
+            self.end(life, dropped());
+        }
+        let task = self.task.take();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    fn end(&self, life: Life, exit: Exit) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(life))) {
+            log::error!(
+                target: "tractor::spawn",
+                "{} panicked when it was dropped: {}", self.uid, panic_text(&*panic),
+            );
+        }
+        log::debug!(target: "tractor::spawn", "{} ended: {exit}", self.uid);
+        self.exit.replace(Some(exit));
+        self.over.set();
+    }
+}
+
+/// What the task has of it. With that it is dropped too.
 struct Running(Rc<Shared>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.over.set();
+        self.0.give_up();
     }
-}
-
-/// All that the task does. How it ended is told to people.
-async fn run(
-    channel: ByteStream,
-    housing: Housing,
-    running: Running,
-) -> tractor_runtime::Result<()> {
-    let shared = &running.0;
-    let given_up = async {
-        // The shield around this hides every cancellation.
-        let _ = shared.given_up.wait().await;
-        None
-    };
-    // What is dropped when it is given up may panic, which is to be caught too.
-    let lived = async { or(given_up, async { Some(live(channel, housing).await) }).await };
-    let exit = match AssertUnwindSafe(lived).catch_unwind().await {
-        Ok(Some(lived)) => Exit::lived("task", Ok(lived)),
-        Ok(None) => dropped(),
-        Err(panic) => Exit::lived("task", Err(panic)),
-    };
-    log::debug!(target: "tractor::spawn", "{} ended: {exit}", shared.uid);
-    shared.exit.replace(Some(exit));
-    Ok(())
 }
 
 fn dropped() -> Exit {
     Exit::cut_short("its task was dropped")
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Shared({})", self.uid)
+    }
 }

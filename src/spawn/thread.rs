@@ -51,12 +51,12 @@ impl Thread {
         let (over, channel) = (Io::new(over)?, ours.try_clone()?);
         let adopted = watchdog.adopt(&ours)?;
         let ours = ByteStream::socket(ours)?;
-        let housing = Housing::Shared(watchdog.clone());
+        let watchdog = watchdog.clone();
         let thread = Builder::new()
             .name(uid.name().replace('\0', " "))
             .spawn(move || {
                 let _ends = ends;
-                run(theirs, housing)
+                run(theirs, watchdog)
             })?;
         log::debug!(target: "tractor::spawn", "started {uid} as a thread");
         let thread = Self {
@@ -155,7 +155,8 @@ fn read(mut stream: &UnixStream) -> io::Result<usize> {
 }
 
 /// All that the thread does. How it ended is told to people.
-fn run(channel: UnixStream, housing: Housing) -> Exit {
+fn run(channel: UnixStream, watchdog: Watchdog) -> Exit {
+    let housing = Housing::Shared(watchdog);
     let lived = catch_unwind(AssertUnwindSafe(|| {
         tractor_runtime::run(async || live(ByteStream::socket(channel)?, housing).await)
     }));
