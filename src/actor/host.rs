@@ -27,7 +27,8 @@ pub(crate) async fn host<T>(
         actor.serves_in(services.handle());
         let main = nursery(async |tasks| {
             actor.works_in(tasks.handle());
-            let result = main(&actor).await;
+            // On the heap, or without optimisation each level around it has a copy on the stack.
+            let result = Box::pin(main(&actor)).await;
             tasks.cancel();
             result
         });

@@ -76,7 +76,8 @@ pub async fn nursery<T>(body: impl AsyncFnOnce(&ActorNursery) -> Result<T>) -> R
                 is_asked: Rc::default(),
             },
         };
-        body(&nursery).await
+        // Most of a program may be in it, and not to be in each future around it.
+        Box::pin(body(&nursery)).await
     })
     .await
 }
