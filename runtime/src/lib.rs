@@ -57,7 +57,7 @@
 //! | [`until_stopping`] | no: it is for `work` to see a cancellation | |
 //! | [`Event::wait`](sync::Event::wait) | yes | the waiter is gone |
 //! | [`Sender::send`](sync::Sender::send) | yes | the error has the item |
-//! | [`Receiver::recv`](sync::Receiver::recv), [`Receiver::next`](sync::Receiver::next) | yes | no item was taken; one that was on its way goes to the next receiver |
+//! | [`Receiver::recv`](sync::Receiver::recv), [`Receiver::next`](sync::Receiver::next), [`Receiver::items`](sync::Receiver::items) | yes | no item was taken; one that was on its way goes to the next receiver |
 //! | [`Lock::lock`](sync::Lock::lock) | yes | the lock was not taken; if it was on its way, it goes to the next |
 //! | [`Semaphore::acquire`](sync::Semaphore::acquire), [`CapacityLimiter::acquire`](sync::CapacityLimiter::acquire) | yes | no permit was taken; one that was on its way goes to the next |
 //! | [`Condition::wait`](sync::Condition::wait) | yes; it waits for the lock first | the error has the lock; a notification that had come goes to the next |

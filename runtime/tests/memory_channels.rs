@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use common::trial;
+use futures::{StreamExt, TryStreamExt};
 use tractor_runtime::sync::{
     ChannelStatistics, Receiver, RecvError, SendErrorKind, Sender, TryRecvError, TrySendError,
     channel, unbounded,
@@ -443,6 +444,50 @@ fn sender_that_is_dropped_while_its_item_waits_takes_it_along() {
         // Taken already: dropping the send changes nothing.
         drop(send);
         assert!(receiver.is_empty());
+        Ok(())
+    });
+}
+
+#[test]
+fn items_as_a_stream() {
+    trial(async || {
+        let (sender, receiver) = channel(0);
+        nursery(async |n| {
+            n.start_soon(async {
+                for item in 0..4 {
+                    sender.send(item).await?;
+                }
+                sender.close();
+                Ok(())
+            });
+            let even = receiver
+                .items()
+                .try_filter(|item| std::future::ready(item % 2 == 0))
+                .try_collect::<Vec<_>>();
+            assert_eq!(even.await?, [0, 2]);
+            let mut ended = receiver.items();
+            assert!(ended.next().await.is_none() && ended.next().await.is_none());
+            Ok(())
+        })
+        .await?;
+        let (sender, receiver) = channel(1);
+        let outcome = move_on_after(SECOND, async {
+            let mut items = receiver.items();
+            for _ in 0..2 {
+                let error = items.next().await.unwrap().unwrap_err();
+                assert!(matches!(error, RecvError::Cancelled(_)));
+            }
+            sender.try_send(5)?;
+            Ok(())
+        });
+        outcome.await?;
+        // Handed to a stream that is dropped.
+        let mut items = receiver.items();
+        assert_eq!(items.next().await.unwrap()?, 5);
+        assert!(futures::poll!(items.next()).is_pending());
+        sender.try_send(6)?;
+        drop(items);
+        assert_eq!(receiver.try_recv()?, 6);
         Ok(())
     });
 }

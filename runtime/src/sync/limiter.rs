@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 
 use slab::Slab;
 
-use super::permits::{Acquire, Permit, Permits, UNLIMITED, WouldBlock};
+use super::permits::{InQueue, Permit, Permits, UNLIMITED, WouldBlock};
 use crate::cause::Cancelled;
-use crate::executor::{TaskId, current_task};
+use crate::executor::{Leaf, TaskId, current_task};
 
 /// Limits how much of something goes on at once, and knows on whose behalf it does.
 ///
@@ -64,7 +64,8 @@ impl CapacityLimiter {
         AcquireToken {
             limiter: self.clone(),
             borrower: Some(borrower.into()),
-            acquire: self.shared.permits.acquire(),
+            queue: InQueue::new(&self.shared.permits),
+            leaf: Leaf::default(),
         }
     }
 
@@ -241,18 +242,22 @@ impl fmt::Debug for LimiterToken {
 pub struct AcquireToken {
     limiter: CapacityLimiter,
     borrower: Option<Borrower>,
-    acquire: Acquire,
+    queue: InQueue,
+    leaf: Leaf,
 }
 
 impl Future for AcquireToken {
     type Output = Result<LimiterToken, Cancelled>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.acquire).poll(cx);
-        polled.map_ok(|permit| {
-            let borrower = this.borrower.take().unwrap_or(Borrower::Unknown);
-            this.limiter.token(permit, borrower)
-        })
+        let Self {
+            limiter,
+            borrower,
+            queue,
+            leaf,
+        } = self.get_mut();
+        leaf.poll(cx, |cx| queue.poll(cx))
+            .map_ok(|permit| limiter.token(permit, borrower.take().unwrap_or(Borrower::Unknown)))
+            .map_err(|cancelled| queue.give_up(cancelled))
     }
 }

@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::permits::{Acquire, Permit, Permits, WouldBlock};
+use super::permits::{InQueue, Permit, Permits, WouldBlock};
 use crate::cause::Cancelled;
+use crate::executor::Leaf;
 
 /// A value that one task at a time may use, also across an await.
 ///
@@ -70,7 +71,8 @@ impl<T> Lock<T> {
     pub fn lock(&self) -> Locking<'_, T> {
         Locking {
             lock: self,
-            acquire: self.permits.0.acquire(),
+            queue: InQueue::new(&self.permits.0),
+            leaf: Leaf::default(),
         }
     }
 
@@ -176,15 +178,18 @@ impl<T: fmt::Debug> fmt::Debug for LockGuard<'_, T> {
 #[must_use = "futures do nothing unless awaited"]
 pub struct Locking<'a, T> {
     lock: &'a Lock<T>,
-    acquire: Acquire,
+    queue: InQueue,
+    leaf: Leaf,
 }
 
 impl<'a, T> Future for Locking<'a, T> {
     type Output = Result<LockGuard<'a, T>, Cancelled>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = Pin::new(&mut self.acquire).poll(cx);
-        polled.map_ok(|permit| self.lock.guard(permit))
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { lock, queue, leaf } = self.get_mut();
+        leaf.poll(cx, |cx| queue.poll(cx))
+            .map_ok(|permit| lock.guard(permit))
+            .map_err(|cancelled| queue.give_up(cancelled))
     }
 }
 

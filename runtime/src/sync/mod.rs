@@ -20,8 +20,8 @@ pub use broadcast::{
     BroadcastError, BroadcastReceiver, BroadcastRecv, BroadcastSender, TryBroadcastError, broadcast,
 };
 pub use channel::{
-    ChannelStatistics, Next, Receiver, Recv, RecvError, Send, SendError, SendErrorKind, Sender,
-    TryRecvError, TrySendError, channel, unbounded,
+    ChannelStatistics, Items, Next, Receiver, Recv, RecvError, Send, SendError, SendErrorKind,
+    Sender, TryRecvError, TrySendError, channel, unbounded,
 };
 pub use condition::{Condition, ConditionWait, WaitError};
 pub use event::{Event, Wait};

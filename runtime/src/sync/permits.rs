@@ -6,14 +6,10 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::waiters::{Ticket, Waiters, renew};
-use crate::cause::Cancelled;
-use crate::executor::Leaf;
 
 /// No limit to the number of permits.
 pub(crate) const UNLIMITED: usize = usize::MAX;
@@ -63,13 +59,6 @@ impl Permits {
         }
         state.taken += 1;
         Ok(Permit(self.clone()))
-    }
-
-    pub(crate) fn acquire(self: &Rc<Self>) -> Acquire {
-        Acquire {
-            place: InQueue::new(self),
-            leaf: Leaf::default(),
-        }
     }
 
     /// Changes how many there are. Those that are out stay out.
@@ -203,7 +192,13 @@ impl InQueue {
         Poll::Ready(Permit(self.permits.clone()))
     }
 
-    pub(crate) fn leave(&mut self) {
+    /// Leaves when the wait was cancelled, and passes on what it was cancelled by.
+    pub(crate) fn give_up<E>(&mut self, cancelled: E) -> E {
+        self.leave();
+        cancelled
+    }
+
+    fn leave(&mut self) {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
@@ -217,27 +212,6 @@ impl InQueue {
 impl Drop for InQueue {
     fn drop(&mut self) {
         self.leave();
-    }
-}
-
-/// Waits for a permit.
-#[derive(Debug)]
-#[must_use = "futures do nothing unless awaited"]
-pub(crate) struct Acquire {
-    place: InQueue,
-    leaf: Leaf,
-}
-
-impl Future for Acquire {
-    type Output = Result<Permit, Cancelled>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { place, leaf } = self.get_mut();
-        let polled = leaf.poll(cx, |cx| place.poll(cx));
-        if let Poll::Ready(Err(_)) = polled {
-            place.leave();
-        }
-        polled
     }
 }
 

@@ -4,8 +4,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::permits::{Acquire, Permit, Permits, UNLIMITED, WouldBlock};
+use super::permits::{InQueue, Permit, Permits, UNLIMITED, WouldBlock};
 use crate::cause::Cancelled;
+use crate::executor::Leaf;
 
 /// A number of permits, of which each lets one task pass.
 ///
@@ -78,7 +79,8 @@ impl Semaphore {
     /// [`Cancelled`] if the scope is; then none was taken.
     pub fn acquire(&self) -> AcquirePermit {
         AcquirePermit {
-            acquire: self.permits.acquire(),
+            queue: InQueue::new(&self.permits),
+            leaf: Leaf::default(),
         }
     }
 
@@ -164,15 +166,18 @@ impl SemaphorePermit {
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct AcquirePermit {
-    acquire: Acquire,
+    queue: InQueue,
+    leaf: Leaf,
 }
 
 impl Future for AcquirePermit {
     type Output = Result<SemaphorePermit, Cancelled>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = Pin::new(&mut self.acquire).poll(cx);
-        polled.map_ok(|permit| SemaphorePermit { permit })
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { queue, leaf } = self.get_mut();
+        leaf.poll(cx, |cx| queue.poll(cx))
+            .map_ok(|permit| SemaphorePermit { permit })
+            .map_err(|cancelled| queue.give_up(cancelled))
     }
 }
 

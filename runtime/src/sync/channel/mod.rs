@@ -16,7 +16,7 @@ use super::bell::Bell;
 use super::waiters::Waiters;
 
 pub use error::{RecvError, SendError, SendErrorKind, TryRecvError, TrySendError};
-pub use receiver::{Next, Receiver, Recv};
+pub use receiver::{Items, Next, Receiver, Recv};
 pub use sender::{Send, Sender};
 
 /// A channel that holds up to `capacity` items; with 0 every send waits for a receiver.

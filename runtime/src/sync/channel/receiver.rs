@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use futures_lite::Stream;
+
 use super::error::{RecvError, TryRecvError};
 use super::{Channel, ChannelStatistics, GivenBack, Waiting, dismiss, wake_all};
 use crate::executor::Leaf;
@@ -48,6 +50,15 @@ impl<T> Receiver<T> {
     /// Those of `recv`, but for [`RecvError::Closed`].
     pub fn next(&self) -> Next<'_, T> {
         Next { recv: self.recv() }
+    }
+
+    /// The items as a [`Stream`], for the combinators of other crates. Ends when the channel is
+    /// empty and has no sender. Each item is a checkpoint; dropping the stream loses none.
+    ///
+    /// Other errors of [`recv`](Self::recv) are items: a stream in a cancelled scope says so for
+    /// as long as it is asked.
+    pub fn items(&self) -> Items<'_, T> {
+        Items { recv: self.recv() }
     }
 
     /// Takes the next item if there is one now.
@@ -266,6 +277,28 @@ impl<T> Future for Next<'_, T> {
             Ok(item) => Ok(Some(item)),
             Err(RecvError::Closed) => Ok(None),
             Err(error) => Err(error),
+        })
+    }
+}
+
+/// The items of a channel as a stream. Made by [`Receiver::items`].
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct Items<'a, T> {
+    recv: Recv<'a, T>,
+}
+
+impl<T> Stream for Items<'_, T> {
+    type Item = Result<T, RecvError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = Pin::new(&mut self.recv).poll(cx);
+        polled.map(|received| {
+            self.recv = self.recv.receiver.recv();
+            match received {
+                Err(RecvError::Closed) => None,
+                received => Some(received),
+            }
         })
     }
 }
