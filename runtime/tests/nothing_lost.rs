@@ -18,7 +18,7 @@ use tractor_runtime::sync::{
     unbounded, watch,
 };
 use tractor_runtime::testing::{self, wait_all_tasks_blocked};
-use tractor_runtime::{CancelScope, Result, ScopeHandle, checkpoint, nursery};
+use tractor_runtime::{CancelScope, Result, ScopeHandle, checkpoint, nursery, wait_any};
 
 const SEEDS: u64 = 4;
 const WAITERS: usize = 3;
@@ -30,6 +30,8 @@ trait Object {
     const ROUNDS: usize = 1;
     /// Whether an end can be closed under a waiter.
     const CLOSES: bool = false;
+    /// Whether what a waiter has, and not told yet, is kept when it is dropped.
+    const MAY_BE_DROPPED: bool = true;
 
     fn new() -> Self;
 
@@ -515,6 +517,47 @@ impl Object for Watch {
     }
 }
 
+/// Each waiter receives from two channels at once, and both can come through.
+struct Raced {
+    channels: [(Sender<()>, Receiver<()>); 2],
+    late: Cell<usize>,
+}
+
+impl Object for Raced {
+    const MAY_BE_DROPPED: bool = false;
+
+    fn new() -> Self {
+        Self {
+            channels: [channel(1), channel(1)],
+            late: Cell::new(0),
+        }
+    }
+
+    async fn take(&self, _: usize) -> Result<()> {
+        let receives = self.channels.each_ref();
+        let first = wait_any(receives.map(|(_, end)| async { Ok(end.recv().await?) })).await?;
+        self.late.set(self.late.get() + first.late.len());
+        Ok(())
+    }
+
+    async fn feed(&self) -> Result<()> {
+        for (sender, _) in &self.channels {
+            sender.send(()).await?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, tally: &Tally) {
+        let left = self.channels.iter().map(|(_, end)| {
+            let left = std::iter::from_fn(|| end.try_recv().ok());
+            left.count()
+        });
+        let left = left.sum::<usize>();
+        assert_eq!(tally.taken() + self.late.get() + left, 2 * tally.fed.get());
+        tally.nobody_waits_for_one_of(left);
+    }
+}
+
 macro_rules! table {
     ($($name:ident: $object:ty;)+) => {
         $(
@@ -544,6 +587,7 @@ table! {
     openings_of_a_barrier: Barrier;
     items_of_a_broadcast: Broadcast;
     the_latest_value: Watch;
+    items_of_two_channels_at_once: Raced;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -558,8 +602,10 @@ fn every_moment<O: Object>() {
     guarded(|| {
         let mut failures = Vec::new();
         for cut in [Cut::Cancel, Cut::Drop, Cut::Panic, Cut::Close] {
-            if cut == Cut::Close && !O::CLOSES {
-                continue;
+            match cut {
+                Cut::Close if !O::CLOSES => continue,
+                Cut::Drop | Cut::Panic if !O::MAY_BE_DROPPED => continue,
+                _ => {}
             }
             for (seed, victim) in (0..SEEDS).flat_map(|s| (0..WAITERS).map(move |w| (s, w))) {
                 for at in 0.. {
