@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tractor::runtime::{nursery, time};
 use tractor::{
     EndpointNotFound, ModuleNotExposed, PeerLost, Portable, Portal, RemoteActorError, Result,
-    SpawnOptions, endpoint, find_actor, portable,
+    SpawnOptions, endpoint, find_actor, parent, portable,
 };
 
 mod hidden {
@@ -101,6 +101,13 @@ async fn call_below((cell, bad): (Cell, Bad)) -> Result<u32> {
 }
 endpoint!(call_below);
 
+/// Calls back what its parent does not run.
+async fn call_above((): ()) -> Result<u32> {
+    let parent = parent().expect("it is a child");
+    parent.run(hidden::secret, ()).await
+}
+endpoint!(call_above);
+
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 enum Bad {
     NotExposed,
@@ -146,12 +153,23 @@ fn with_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Re
 
 in_every_cell![
     caller_that_is_gone_when_the_error_would_be_sent,
+    child_calls_back_what_its_parent_does_not_expose,
     refusal_is_passed_on_to_the_caller_s_caller,
     error_of_a_program_s_own_type,
     errors_that_travel_as_values,
 ];
 
 // test_rpc.py::test_rpc_errors[no_mods]
+fn child_calls_back_what_its_parent_does_not_expose(cell: Cell) {
+    let error = with_actor(cell, async |portal| portal.run(call_above, ()).await).unwrap_err();
+    let remote: &RemoteActorError = error.downcast_ref().expect("it is the endpoint's");
+    assert_eq!(remote.src_type(), "ModuleNotExposed", "{remote:?}");
+    assert_eq!(remote.boxed_type(), "RemoteActorError", "{remote:?}");
+    assert_eq!(remote.src_uid().name(), "root");
+    let path: Vec<_> = remote.relay_path().iter().map(|uid| uid.name()).collect();
+    assert_eq!(path, ["root", "actor"]);
+}
+
 // test_rpc.py::test_rpc_errors[this_mod_bad_func]
 fn refusal_is_passed_on_to_the_caller_s_caller(cell: Cell) {
     for (bad, name) in [
