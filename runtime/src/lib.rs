@@ -86,6 +86,8 @@
 //! | the same, [allowed to be abandoned](thread::Call::abandon_on_cancel) | yes | the function goes on, and its result is discarded |
 //! | awaiting what [`thread::spawn`] gave | yes | the future has been dropped |
 //! | [`ChildExit::wait`](process::ChildExit::wait), [`ChildExit::ended`](process::ChildExit::ended) | yes | the process goes on |
+//! | [`Command::run`](process::Command::run) | yes | the program was ended and reaped |
+//! | [`Process::wait`](process::Process::wait) | yes | the process goes on |
 //! | entering or leaving a scope, [`Nursery::start_soon`], everything with `try_` | no | |
 //!
 //! # Guarantees

@@ -1,4 +1,10 @@
-//! Waiting for processes.
+//! Running programs, and waiting for processes.
+//!
+//! [`Command`] runs a program to its end, under the scopes around it: when they are cancelled, the
+//! program is asked to end, killed if it does not, and reaped before the call returns.
+
+mod child;
+mod command;
 
 use std::cell::RefCell;
 use std::io;
@@ -6,6 +12,9 @@ use std::process::{Child, ExitStatus};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+pub use child::Process;
+pub use command::{Command, ExitFailed, Output};
 
 use crate::io::Io;
 
@@ -27,7 +36,8 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct ChildExit {
     child: RefCell<Child>,
-    notice: Io<notice::Notice>,
+    /// None if it was gone, reaped by somebody else, before it could be watched.
+    notice: Option<Io<notice::Notice>>,
 }
 
 impl ChildExit {
@@ -37,13 +47,15 @@ impl ChildExit {
     ///
     /// Those of the operating system; the child is then given back.
     pub fn new(child: Child) -> Result<Self, (io::Error, Child)> {
-        match notice::of(&child).and_then(Io::new_nonblocking) {
-            Ok(notice) => Ok(Self {
-                child: RefCell::new(child),
-                notice,
-            }),
-            Err(error) => Err((error, child)),
-        }
+        let notice = match notice::of(&child).and_then(Io::new_nonblocking) {
+            Ok(notice) => Some(notice),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => None,
+            Err(error) => return Err((error, child)),
+        };
+        Ok(Self {
+            child: RefCell::new(child),
+            notice,
+        })
     }
 
     /// The process id.
@@ -74,7 +86,7 @@ impl ChildExit {
     /// Those of the operating system, and cancellation; the process goes on.
     pub async fn ended(&self) -> io::Result<()> {
         while self.stage()? == Stage::Running {
-            self.notice.readable().await?;
+            self.noticed().await?;
         }
         Ok(())
     }
@@ -90,7 +102,14 @@ impl ChildExit {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
-            self.notice.readable().await?;
+            self.noticed().await?;
+        }
+    }
+
+    async fn noticed(&self) -> io::Result<()> {
+        match &self.notice {
+            Some(notice) => notice.readable().await,
+            None => Ok(crate::checkpoint().await?),
         }
     }
 
