@@ -11,9 +11,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Duration;
 
 use common::HangGuard;
-use sockets::{Directory, Echo, Peer, actor, aid, any_port, aside, beside, echo, start, talk_to};
+use serde_bytes::ByteBuf;
+use sockets::{
+    Directory, Echo, Peer, actor, aid, any_port, aside, beside, echo, frame, start, talk_to,
+};
 use tractor::runtime::{nursery, time};
 use tractor::{
     Address, Caller, CancelKind, ConnectError, Context, ListenError, ListenOptions, PeerLost,
@@ -40,6 +45,14 @@ async fn sleeper((): ()) -> Result<()> {
     Err(cancelled.into())
 }
 endpoint!(sleeper);
+
+/// Much more than a socket takes at once.
+async fn much((): ()) -> Result<ByteBuf> {
+    Ok(ByteBuf::from(vec![7; MUCH]))
+}
+endpoint!(much);
+
+const MUCH: usize = 1 << 20;
 
 /// Hangs up in the middle of a context, and says whether that ended it.
 async fn hang_up(address: String) -> Result<bool> {
@@ -306,4 +319,53 @@ fn child_listens_from_its_start_or_is_not_started() {
         Ok(())
     })
     .unwrap();
+}
+
+#[test]
+fn peer_that_reads_late_hears_all_that_was_said() {
+    let _guard = HangGuard::new();
+    let directory = Directory::new();
+    for address in [any_port(), Address::Unix(directory.socket())] {
+        let (called, answered) = channel();
+        let (ended, has_ended) = channel();
+        let (listens, where_it_listens) = channel();
+        let peer = thread::spawn(move || {
+            let mut peer = Peer::known(&where_it_listens.recv().unwrap(), "late");
+            let call = start("late", module_path!(), "much");
+            peer.send(&call);
+            assert_eq!(peer.receive().unwrap()["functype"], "asyncfunc");
+            let mut length = [0; 4];
+            peer.0.read_exact(&mut length).unwrap();
+            // The rest is on its way.
+            called.send(()).unwrap();
+            has_ended.recv().unwrap();
+            // What it says from now on nobody looks at.
+            let mut saying = peer.0.try_clone().unwrap();
+            let says = thread::spawn(move || {
+                let nonsense = frame(&start("late", "nowhere", "nothing"));
+                for _ in 0..40 {
+                    if saying.write_all(&nonsense).is_err() {
+                        break;
+                    }
+                    thread::sleep(Duration::from_millis(5));
+                }
+            });
+            thread::sleep(Duration::from_millis(100));
+            let mut body = vec![0; u32::from_le_bytes(length) as usize];
+            peer.0.read_exact(&mut body).unwrap();
+            says.join().unwrap();
+            body.len()
+        });
+        RunOptions::new()
+            .enable(much)
+            .run(async || {
+                let listening = listen(address)?;
+                listens.send(listening.address().clone()).unwrap();
+                aside(move || answered.recv().unwrap()).await?;
+                ended.send(()).unwrap();
+                Ok(())
+            })
+            .unwrap();
+        assert!(peer.join().unwrap() > MUCH);
+    }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Connection {
     is_lost: Event,
     /// Whether the peer may cancel the whole actor.
     may_cancel: Cell<bool>,
+    /// It lives for itself, and not between a parent and its child.
+    is_served: Cell<bool>,
     /// The peer ends because somebody else asked it to.
     leaves: Event,
     /// Where goes what a child tells of the ends of its own children.
@@ -106,11 +108,20 @@ impl Connection {
             end_reason: RefCell::default(),
             is_lost: Event::new(),
             may_cancel: Cell::new(true),
+            is_served: Cell::new(false),
             leaves: Event::new(),
             reports: RefCell::default(),
         });
         actor.connected(&conn);
         conn
+    }
+
+    pub(crate) fn is_served(&self) -> bool {
+        self.is_served.get()
+    }
+
+    pub(super) fn begin_to_serve(&self) {
+        self.is_served.set(true);
     }
 
     /// From now on the peer may cancel nothing but what it has started.

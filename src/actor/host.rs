@@ -9,8 +9,9 @@ use tractor_runtime::{CancelScope, NurseryOptions, Result, move_on_after, nurser
 use super::Actor;
 use super::current::within;
 
-/// How long an actor that has ended may take to write what it still has to say.
-const FLUSH_LIMIT: Duration = Duration::from_millis(500);
+/// How long an actor that has ended may take to write what it still has to say, and to hear that
+/// its peers have.
+const LEAVE_LIMIT: Duration = Duration::from_millis(500);
 
 /// Runs `main` as an actor: with its connections around it, which outlive it.
 ///
@@ -36,7 +37,7 @@ pub(crate) async fn host<T>(
         result = Some(main.await);
         actor.ends.run();
         actor.report_to_parent();
-        move_on_after(FLUSH_LIMIT, async { Ok(actor.flush().await?) }).await?;
+        move_on_after(LEAVE_LIMIT, async { Ok(actor.take_leave().await?) }).await?;
         services.cancel();
         Ok(())
     });

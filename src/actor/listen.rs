@@ -317,6 +317,7 @@ pub(crate) async fn greet(
 impl Connection {
     /// Talks to the peer until it ends, and then says what is left to say.
     pub(crate) async fn serve(self: Rc<Self>, reader: LinkReader) -> Result<()> {
+        self.begin_to_serve();
         nursery(async |n| {
             let conn = self.clone();
             let writing = n.start_soon(async move { Ok(conn.write().await?) });

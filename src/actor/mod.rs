@@ -214,11 +214,22 @@ impl Actor {
         connections.push(Rc::downgrade(conn));
     }
 
-    /// Waits until everything that was sent is written.
-    async fn flush(&self) -> Result<(), Cancelled> {
-        let connections = self.connections.borrow().clone();
-        for conn in connections.iter().filter_map(Weak::upgrade) {
+    /// Waits until everything that was sent is written, and until who is connected over a socket
+    /// of its own has heard the end of it: closed with something unread, TCP throws out what is
+    /// still on its way to the peer.
+    async fn take_leave(&self) -> Result<(), Cancelled> {
+        let connections: Vec<_> = {
+            let connections = self.connections.borrow();
+            connections.iter().filter_map(Weak::upgrade).collect()
+        };
+        for conn in connections.iter().filter(|conn| conn.is_served()) {
+            conn.link().close();
+        }
+        for conn in &connections {
             conn.link().flushed().await?;
+        }
+        for conn in connections.iter().filter(|conn| conn.is_served()) {
+            conn.read_ended().wait().await?;
         }
         Ok(())
     }
