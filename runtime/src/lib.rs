@@ -32,6 +32,7 @@
 //! * [`CancelScope`], [`ScopeHandle`], [`move_on_after`], [`fail_after`], [`shield`],
 //!   [`shield_for`], [`finally`]: cancellation.
 //! * [`RuntimeHandle`]: from other threads.
+//! * [`dump`], [`statistics`], [`Instrument`]: what there is, and what happens.
 //! * [`race`], [`first_ok`], [`gather`], [`join_all`]: several futures at once; [`CancelToken`]: one
 //!   cancellation for many places.
 //! * [`Cancelled`], [`CancelCause`], [`Outcome`], [`Error`]: what came of it.
@@ -221,8 +222,9 @@ pub use combine::{
 };
 pub use error::{Error, ErrorId, Leaves, Result};
 pub use executor::{
-    RunFinished, RuntimeHandle, Statistics, TaskId, Trigger, current_task, runtime_handle,
-    statistics,
+    Dump, DumpEntry, DumpKind, EventLog, Instrument, RunFinished, RuntimeHandle, Statistics,
+    TaskId, TaskInfo, TaskState, Trigger, Watchdog, add_instrument, current_task, dump,
+    remove_instrument, runtime_handle, statistics,
 };
 pub use host::{Guest, Progress, Runtime, RuntimeBuilder, in_runtime, run};
 pub use nursery::{

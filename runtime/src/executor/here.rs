@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::task::Waker;
 
 use super::waker::Key;
-use super::{DELIVERIES_PER_POLL, OPERATIONS_PER_POLL, PATIENCE_PER_DELIVERY};
+use super::{DELIVERIES_PER_POLL, OPERATIONS_PER_POLL, Operation, PATIENCE_PER_DELIVERY};
 use crate::scope::tree::NodeId;
 
 pub(crate) struct Here {
@@ -21,6 +21,8 @@ pub(crate) struct Here {
     /// Counts the changes of flags anywhere in the tree: a place that is restored after one must
     /// look again whether it is cancelled.
     changes: Cell<u64>,
+    /// The operation that was pending last in this poll of the task.
+    operation: Cell<Option<Operation>>,
     cancel_points: Cell<u64>,
     schedule_points: Cell<u64>,
 }
@@ -33,6 +35,7 @@ pub(crate) struct Place {
     cancelled: bool,
     operations: u32,
     patience: u32,
+    operation: Option<Operation>,
 }
 
 impl Place {
@@ -42,6 +45,7 @@ impl Place {
         cancelled: false,
         operations: OPERATIONS_PER_POLL,
         patience: DELIVERIES_PER_POLL * PATIENCE_PER_DELIVERY,
+        operation: None,
     };
 }
 
@@ -53,6 +57,7 @@ thread_local! {
             cancelled: Cell::new(Place::NOWHERE.cancelled),
             operations: Cell::new(Place::NOWHERE.operations),
             patience: Cell::new(Place::NOWHERE.patience),
+            operation: Cell::new(None),
             changes: Cell::new(0),
             cancel_points: Cell::new(0),
             schedule_points: Cell::new(0),
@@ -126,6 +131,7 @@ impl Here {
             cancelled: here.cancelled.replace(place.cancelled),
             operations: here.operations.replace(place.operations),
             patience: here.patience.replace(place.patience),
+            operation: here.operation.replace(place.operation),
         })
     }
 
@@ -148,6 +154,18 @@ impl Here {
     #[inline]
     pub(crate) fn is_cancelled() -> bool {
         HERE.with(|here| here.cancelled.get())
+    }
+
+    /// Notes in which operation the task waits.
+    #[inline]
+    pub(crate) fn waits_in(operation: Operation) {
+        HERE.with(|here| here.operation.set(Some(operation)));
+    }
+
+    /// In which operation the task waits, as far as it was noted in this poll.
+    #[inline]
+    pub(crate) fn operation() -> Option<Operation> {
+        HERE.with(|here| here.operation.get())
     }
 
     pub(crate) fn set_cancelled(cancelled: bool) {

@@ -19,10 +19,10 @@ impl Leaf {
     ///
     /// After `Err` the caller undoes what a pending attempt left behind.
     #[inline]
-    pub(crate) fn poll<T>(
+    pub(crate) fn poll<T, A: FnMut(&mut Context<'_>) -> Poll<T>>(
         &mut self,
         cx: &mut Context<'_>,
-        mut attempt: impl FnMut(&mut Context<'_>) -> Poll<T>,
+        mut attempt: A,
     ) -> Poll<Result<T, Cancelled>> {
         if !self.begun {
             match Self::begin(cx) {
@@ -44,6 +44,7 @@ impl Leaf {
                 Poll::Ready(Err(current().cancelled_here()))
             }
             Poll::Pending => {
+                Here::waits_in(std::any::type_name::<A>);
                 self.watch(cx);
                 Poll::Pending
             }

@@ -1,7 +1,10 @@
 //! The executor: one thread, a run queue of slots, and `turn()`, the one place that runs tasks.
 
 mod calls;
+mod dump;
+mod event_log;
 mod here;
+mod instrument;
 mod leaf;
 pub(crate) mod remote;
 pub(crate) mod slots;
@@ -9,6 +12,7 @@ pub(crate) mod sync;
 mod system;
 mod task;
 pub(crate) mod waker;
+mod watchdog;
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -23,9 +27,14 @@ use slab::Slab;
 
 use calls::Calls;
 pub use calls::{RunFinished, RuntimeHandle, Trigger, runtime_handle};
+pub(crate) use dump::Operation;
+pub use dump::{Dump, DumpEntry, DumpKind, TaskState, dump};
+pub use event_log::EventLog;
 pub(crate) use here::{Here, Place};
+pub use instrument::{Instrument, TaskInfo, add_instrument, remove_instrument};
 pub(crate) use leaf::{Leaf, watch};
 pub(crate) use task::{Polled, poll_task};
+pub use watchdog::Watchdog;
 
 use crate::cause::{CancelCause, CancelKind, Cancelled, TaskLabel};
 use crate::reactor::Reactor;
@@ -68,6 +77,10 @@ pub(crate) struct Core {
     /// The names of tasks that have one.
     names: RefCell<HashMap<NodeId, Arc<str>>>,
     main: Cell<NodeId>,
+    instrumented: Cell<bool>,
+    instruments: RefCell<Vec<Rc<dyn Instrument>>>,
+    /// The nodes of tasks by their keys, while there are instruments.
+    seats: RefCell<HashMap<Key, NodeId>>,
     clock: Clock,
     /// Where readiness is told, if not by `async-io`.
     reactor: OnceCell<Arc<Reactor>>,
@@ -82,6 +95,8 @@ pub(crate) struct Core {
     systems: Systems,
     /// How many calls of this runtime are in other threads.
     pub(crate) in_threads: Cell<isize>,
+    /// How often it was looked for a deadlock in vain, because some task waits for what may come.
+    looked_in_vain: Cell<u32>,
     /// What limits them if nothing else does.
     pub(crate) thread_limiter: OnceCell<CapacityLimiter>,
 }
@@ -245,6 +260,9 @@ impl Core {
             foreign: RefCell::default(),
             names: RefCell::default(),
             main: Cell::new(NodeId::NONE),
+            instrumented: Cell::new(false),
+            instruments: RefCell::default(),
+            seats: RefCell::default(),
             looked_at: Cell::new(clock.now()),
             clock,
             reactor: OnceCell::new(),
@@ -256,6 +274,7 @@ impl Core {
             idle: Idle::default(),
             systems: Systems::default(),
             in_threads: Cell::new(0),
+            looked_in_vain: Cell::new(0),
             thread_limiter: OnceCell::new(),
         })
     }
@@ -426,6 +445,7 @@ impl Core {
         f(&mut self.slots.borrow_mut())
     }
 
+    /// Makes everything in a list that is ready now one batch; how many that are.
     #[inline]
     pub(crate) fn begin_batch(&self, list: ListId) -> u32 {
         let mut slots = self.slots.borrow_mut();
@@ -453,6 +473,9 @@ impl Core {
 
     #[inline]
     fn wake_slot(&self, key: Key) -> Option<Waker> {
+        if self.is_instrumented() && !self.slots.borrow().is_queued(key) {
+            self.tell_scheduled(key);
+        }
         self.slots.borrow_mut().wake(key)
     }
 
@@ -486,6 +509,9 @@ impl Core {
             self.refresh_here();
         }
         self.wake_all(woken);
+        if self.is_instrumented() {
+            self.tell_of_cancels();
+        }
         result
     }
 

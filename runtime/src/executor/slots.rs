@@ -101,6 +101,12 @@ impl Slots {
         (slot.generation == key.generation()).then_some(slot.member)
     }
 
+    /// Whether a task is ready.
+    pub(crate) fn is_queued(&self, key: Key) -> bool {
+        let slot = self.slots.get(key.index() as usize);
+        slot.is_some_and(|slot| slot.generation == key.generation() && slot.queued)
+    }
+
     pub(crate) fn add_list(&mut self) -> ListId {
         ListId(self.lists.insert(List::default()) as u32)
     }
@@ -165,8 +171,13 @@ impl Slots {
         }
     }
 
-    /// Makes everything that is ready now one batch, of so many: what a stopped batch left comes
-    /// first.
+    /// How many tasks are left of a batch that was stopped.
+    #[inline]
+    pub(crate) fn rest(&self, list: ListId) -> u32 {
+        self.lists[list.0 as usize].batch
+    }
+
+    /// Makes everything that is ready now one batch, of so many.
     #[inline]
     pub(crate) fn begin_batch(&mut self, list: ListId) -> u32 {
         let list = &mut self.lists[list.0 as usize];
@@ -174,21 +185,18 @@ impl Slots {
         list.batch
     }
 
-    /// [`begin_batch`](Self::begin_batch), with what came since the last in another order:
-    /// `pick(n)` gives a number below `n`.
+    /// The same in another order: `pick(n)` gives a number below `n`.
     pub(crate) fn begin_shuffled_batch(
         &mut self,
         list: ListId,
         mut pick: impl FnMut(usize) -> usize,
     ) -> u32 {
-        let left = self.lists[list.0 as usize].batch as usize;
         let mut indices = Vec::new();
         while let Some((key, _)) = self.pop(list) {
             indices.push(key.index());
         }
-        let rest = indices.get_mut(left..).unwrap_or_default();
-        for i in (1..rest.len()).rev() {
-            rest.swap(i, pick(i + 1));
+        for i in (1..indices.len()).rev() {
+            indices.swap(i, pick(i + 1));
         }
         for index in indices {
             self.slots[index as usize].queued = true;

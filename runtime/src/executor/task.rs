@@ -29,10 +29,20 @@ pub(crate) fn poll_task<T>(
     let waker = key.waker();
     let mut cx = Context::from_waker(&waker);
     let cancelled = core.tree(|tree| tree.is_effective(node));
-    let polled = {
+    if core.is_instrumented() {
+        core.tell_of(key, node, |instrument, task| instrument.before_poll(task));
+    }
+    let (polled, operation) = {
         let _visit = Here::visit_task(node, key, cancelled);
-        catch_unwind(AssertUnwindSafe(|| poll(&mut cx)))
+        let polled = catch_unwind(AssertUnwindSafe(|| poll(&mut cx)));
+        (polled, Here::operation())
     };
+    if let Ok(Poll::Pending) = polled {
+        core.tree_mut(|tree| tree.set_operation(node, operation));
+    }
+    if core.is_instrumented() {
+        core.tell_polled(key, node, matches!(polled, Ok(Poll::Pending)));
+    }
     match polled {
         Err(panic) => Polled::Panicked(panic),
         Ok(Poll::Ready(value)) => Polled::Ready(value),

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::panic::Location;
 use std::pin::pin;
 use std::rc::Rc;
@@ -6,7 +7,7 @@ use std::task::{Wake, Waker};
 
 use super::running::{Running, Step};
 use crate::error::Result;
-use crate::executor::{Core, RuntimeHandle, try_current};
+use crate::executor::{Core, Instrument, RuntimeHandle, try_current};
 use crate::reactor::{Driver, Reactor};
 use crate::scope::{Entry, ScopeHandle, Spec};
 use crate::testing::{Rng, VirtualClock};
@@ -116,10 +117,11 @@ impl Wake for Bell {
 }
 
 /// Settings of a [`Runtime`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct RuntimeBuilder {
     clock: Option<VirtualClock>,
     seed: Option<u64>,
+    instruments: Vec<Rc<dyn Instrument>>,
 }
 
 impl RuntimeBuilder {
@@ -137,13 +139,34 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Tells `instrument` what happens in the runtime, besides those that were given before.
+    #[must_use]
+    pub fn instrument(mut self, instrument: Rc<dyn Instrument>) -> Self {
+        self.instruments.push(instrument);
+        self
+    }
+
     /// The runtime.
     #[track_caller]
     pub fn build(self) -> Runtime {
         let clock = self.clock.map_or(Clock::Real, Clock::Virtual);
+        let core = Core::new(clock, self.seed.map(Rng::new));
+        for instrument in self.instruments {
+            core.add_instrument(instrument);
+        }
         Runtime {
-            core: Core::new(clock, self.seed.map(Rng::new)),
+            core,
             entry: Entry::Spec(Spec::new(Location::caller())),
         }
+    }
+}
+
+impl fmt::Debug for RuntimeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuntimeBuilder")
+            .field("clock", &self.clock)
+            .field("seed", &self.seed)
+            .field("instruments", &self.instruments.len())
+            .finish()
     }
 }

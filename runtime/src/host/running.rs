@@ -56,6 +56,7 @@ impl<F> Running<F> {
         let root = Root::new(runtime, reactor, location);
         let main = {
             let _entered = root.core.enter();
+            root.core.tell_run_started(root.key, root.node);
             main()
         };
         Self {
@@ -79,6 +80,7 @@ impl<F> Running<F> {
             root.core.close();
             let dropped = catch_unwind(AssertUnwindSafe(|| this.main.set(None)));
             root.core.drop_systems();
+            root.core.tell_run_ended(root.key, root.node);
             (calls, dropped)
         };
         root.entry.abandon(&root.core, root.node);
@@ -102,6 +104,7 @@ impl<T, F: Future<Output = Result<T>>> Running<F> {
     pub(super) fn turn(self: Pin<&mut Self>, waker: &Waker) -> Step<T> {
         let this = self.project();
         let (root, mut main) = (this.root, this.main);
+        root.tell_of_the_wait(None);
         loop {
             let (turn, worked) = {
                 let _entered = root.core.enter();
@@ -115,6 +118,7 @@ impl<T, F: Future<Output = Result<T>>> Running<F> {
             };
             if worked {
                 root.quiet.disturb();
+                root.moved = true;
             }
             match turn {
                 Turn::Done(result) => return Step::Done(result),
@@ -127,12 +131,18 @@ impl<T, F: Future<Output = Result<T>>> Running<F> {
                     if let Clock::Virtual(clock) = root.core.clock() {
                         clock.watch(waker);
                     }
-                    match root.quiet.wait(&root.core, deadline) {
-                        Wait::Again => {}
+                    let until = match root.quiet.wait(&root.core, deadline) {
+                        Wait::Again => continue,
                         Wait::Look => return Step::More,
-                        Wait::Until(when) => return Step::Idle(Some(when)),
-                        Wait::Forever => return Step::Idle(None),
-                    }
+                        Wait::Until(when) => Some(when),
+                        Wait::Forever => {
+                            let _entered = root.core.enter();
+                            root.core.report_deadlock(std::mem::take(&mut root.moved));
+                            None
+                        }
+                    };
+                    root.tell_of_the_wait(Some(deadline));
+                    return Step::Idle(until);
                 }
             }
         }
@@ -165,6 +175,10 @@ struct Root {
     key: Key,
     node: NodeId,
     quiet: Quiet,
+    /// Whether the instruments were told that it waits.
+    waits: bool,
+    /// Whether something has run since it was looked for a deadlock.
+    moved: bool,
     over: bool,
 }
 
@@ -189,8 +203,23 @@ impl Root {
             key,
             node,
             quiet: Quiet::default(),
+            waits: false,
+            moved: false,
             over: false,
         }
+    }
+
+    /// Tells the instruments that the runtime begins to wait, until then at most, or does no longer.
+    fn tell_of_the_wait(&mut self, begins: Option<Option<Instant>>) {
+        if !self.core.is_instrumented() || self.waits == begins.is_some() {
+            return;
+        }
+        self.waits = begins.is_some();
+        let _entered = self.core.enter();
+        self.core.tell(|instrument| match begins {
+            Some(until) => instrument.before_wait(until),
+            None => instrument.after_wait(),
+        });
     }
 }
 

@@ -407,6 +407,9 @@ impl<'scope, 'env> Nursery<'scope, 'env> {
         if let Some(name) = name {
             core.name_task(seat.node, name.into());
         }
+        if core.is_instrumented() {
+            core.tell_spawned(seat.key, seat.node);
+        }
         core.wake(seat.key);
         TaskHandle::new(task, Some((core, seat.node)))
     }
@@ -445,7 +448,7 @@ impl<'scope, 'env> Nursery<'scope, 'env> {
             Polled::Panicked(panic) => {
                 let dropped = catch_unwind(AssertUnwindSafe(|| child.drop_future()));
                 if let Err(panic) = dropped {
-                    log_panic(panic.as_ref());
+                    log_panic(self.location, panic.as_ref());
                 }
                 self.child_panicked(core, number, panic);
             }
@@ -532,6 +535,9 @@ impl<'scope, 'env> Nursery<'scope, 'env> {
     }
 
     fn unseat(&self, core: &Core, seat: Seat) {
+        if core.is_instrumented() {
+            core.tell_exited(seat.key, seat.node);
+        }
         core.forget_name(seat.node);
         core.with_slots(|slots| slots.remove(seat.key));
         core.remove_node(seat.node);
@@ -558,7 +564,7 @@ impl<'scope, 'env> Nursery<'scope, 'env> {
             None => self.panic.set(Some(panic)),
             Some(first) => {
                 self.panic.set(Some(first));
-                log_panic(panic.as_ref());
+                log_panic(self.location, panic.as_ref());
             }
         }
     }
@@ -635,18 +641,32 @@ impl<T, F: Future<Output = Result<T>>> Future for NurseryFuture<F, T> {
         }
         let poller = core.with_slots(|slots| slots.set_poller(list, cx.waker()));
         drop(poller);
-        let batch = core.begin_batch(list);
-        for turn in 0..batch {
-            // One at least, or a nursery deep down would never get its turn.
-            if !core.take_poll() && turn > 0 {
-                cx.waker().wake_by_ref();
+        // What became ready behind a batch that was stopped did not wake this nursery, which was
+        // queued already. So it comes in this poll, behind the rest of that batch.
+        let rest = core.with_slots(|slots| slots.rest(list));
+        let mut begun = rest == 0;
+        let mut batch = if begun { core.begin_batch(list) } else { rest };
+        let mut first = true;
+        'batches: loop {
+            for _ in 0..batch {
+                // One at least, or a nursery deep down would never get its turn.
+                if !core.take_poll() && !first {
+                    cx.waker().wake_by_ref();
+                    break 'batches;
+                }
+                first = false;
+                match core.with_slots(|slots| slots.pop_batch(list)) {
+                    None => break,
+                    Some((key, BODY)) => {
+                        poll_body(nursery, &core, key, this.body.as_mut(), this.value);
+                    }
+                    Some((key, number)) => nursery.poll_child(&core, key, number),
+                }
+            }
+            if std::mem::replace(&mut begun, true) {
                 break;
             }
-            match core.with_slots(|slots| slots.pop_batch(list)) {
-                None => break,
-                Some((key, BODY)) => poll_body(nursery, &core, key, this.body.as_mut(), this.value),
-                Some((key, number)) => nursery.poll_child(&core, key, number),
-            }
+            batch = core.begin_batch(list);
         }
         let children = nursery.children.borrow().len();
         let services = nursery.services.get() as usize;
@@ -725,7 +745,7 @@ fn poll_body<T, F: Future<Output = Result<T>>>(
             nursery.panicked(core, panic, &cause);
         }
         (Err(panic), Err(second)) => {
-            log_panic(second.as_ref());
+            log_panic(nursery.location, second.as_ref());
             let cause = nursery.blame(core, scope, "the body panicked".to_owned());
             nursery.panicked(core, panic, &cause);
         }
@@ -749,7 +769,7 @@ fn abandon<F>(nursery: &Nursery<'_, '_>, mut body: Pin<&mut Option<F>>) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(drop)) {
             match &first_panic {
                 None => first_panic = Some(panic),
-                Some(_) => log_panic(panic.as_ref()),
+                Some(_) => log_panic(nursery.location, panic.as_ref()),
             }
         }
     };
@@ -782,17 +802,20 @@ fn abandon<F>(nursery: &Nursery<'_, '_>, mut body: Pin<&mut Option<F>>) {
     drop(place);
     let first_panic = first_panic.or_else(|| nursery.panic.take());
     match first_panic {
-        Some(panic) if std::thread::panicking() => log_panic(panic.as_ref()),
+        Some(panic) if std::thread::panicking() => log_panic(nursery.location, panic.as_ref()),
         Some(panic) => resume_unwind(panic),
         None => {}
     }
 }
 
-fn log_panic(panic: &(dyn Any + Send)) {
+fn log_panic(location: &'static Location<'static>, panic: &(dyn Any + Send)) {
     let text = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a value that is no text");
-    log::error!(target: "tractor::nursery", "one more panic in a nursery: {text}");
+    log::error!(
+        target: "tractor::nursery", scope:% = location;
+        "one more panic in the nursery of {location}: {text}"
+    );
 }

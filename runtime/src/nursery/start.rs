@@ -237,6 +237,7 @@ where
             Phase::Ended(result) => result,
             phase => {
                 waiting.state.phase.replace(phase);
+                Here::waits_in(|| "Nursery::start");
                 let before = waiting.state.waiter.replace(Some(cx.waker().clone()));
                 drop(before);
                 return Poll::Pending;

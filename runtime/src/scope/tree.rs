@@ -22,6 +22,7 @@ use slab::Slab;
 
 use super::deadlines::{DeadlineId, Deadlines};
 use crate::cause::{CancelCause, CancelKind};
+use crate::executor::Operation;
 use crate::time::Instant;
 
 /// A node that may be gone by now.
@@ -59,7 +60,12 @@ pub(crate) struct Tree<K, W> {
     /// How often a node became cancelled, or ceased to be.
     changes: u64,
     work: Vec<u32>,
+    /// The cancellations since they were taken last, if somebody wants to know.
+    cancels: Option<Vec<Cancel>>,
 }
+
+/// A scope that was cancelled, by the place where it was made.
+pub(crate) type Cancel = (CancelCause, &'static std::panic::Location<'static>);
 
 #[derive(Debug)]
 struct Node<K> {
@@ -82,6 +88,8 @@ struct Node<K> {
     cause: Option<Rc<CancelCause>>,
     deadline: Option<Instant>,
     armed: Option<DeadlineId>,
+    /// In which operation a task waits that was polled and is pending.
+    operation: Option<Operation>,
     /// Where the scope was made: the place that a deadline's cause names.
     location: &'static std::panic::Location<'static>,
     /// What few scopes have.
@@ -125,6 +133,7 @@ impl<K: Copy, W> Tree<K, W> {
             batch: 0,
             changes: 0,
             work: Vec::new(),
+            cancels: None,
         }
     }
 
@@ -161,6 +170,7 @@ impl<K: Copy, W> Tree<K, W> {
             cause,
             deadline: None,
             armed: None,
+            operation: None,
             location,
             rare: None,
         }) as u32;
@@ -449,6 +459,62 @@ impl<K: Copy, W> Tree<K, W> {
             .map_or(EffectiveDeadline::None, EffectiveDeadline::At)
     }
 
+    /// Whether cancellations are recorded from now on.
+    pub(crate) fn record_cancels(&mut self, on: bool) {
+        self.cancels = on.then(Vec::new);
+    }
+
+    /// The cancellations that were recorded since the last call.
+    pub(crate) fn take_cancels(&mut self) -> Vec<Cancel> {
+        self.cancels
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    #[cold]
+    fn record_cancel(&mut self, index: u32) {
+        let node = &self.nodes[index as usize];
+        let cause = node.cause.as_deref().cloned();
+        let cancel = cause.map(|cause| (cause, node.location));
+        if let Some(cancels) = &mut self.cancels {
+            cancels.extend(cancel);
+        }
+    }
+
+    /// Notes in which operation a task waits.
+    #[inline]
+    pub(crate) fn set_operation(&mut self, id: NodeId, operation: Option<Operation>) {
+        if let Some(index) = self.live(id) {
+            self.node_mut(index).operation = operation;
+        }
+    }
+
+    pub(crate) fn operation(&self, id: NodeId) -> Option<Operation> {
+        self.node(self.live(id)?).operation
+    }
+
+    /// Shows every node below this one, and itself, before what is below it.
+    pub(crate) fn walk(&self, id: NodeId, mut visit: impl FnMut(usize, NodeId, View<'_, K>)) {
+        let Some(root) = self.live(id) else { return };
+        let (mut index, mut depth) = (root, 0);
+        loop {
+            let node = self.node(index);
+            visit(depth, self.id(index), node.view());
+            if node.first_child != NIL {
+                (index, depth) = (node.first_child, depth + 1);
+                continue;
+            }
+            while index != root && self.node(index).next == NIL {
+                (index, depth) = (self.node(index).parent, depth - 1);
+            }
+            if index == root {
+                return;
+            }
+            index = self.node(index).next;
+        }
+    }
+
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
@@ -490,6 +556,9 @@ impl<K: Copy, W> Tree<K, W> {
         node.cancel_called = true;
         if node.cause.is_none() {
             node.cause = Some(cause());
+        }
+        if self.cancels.is_some() {
+            self.record_cancel(index);
         }
         self.arm(index);
         self.update(index, woken);
@@ -741,6 +810,37 @@ impl<K: Copy, W> Tree<K, W> {
     #[inline]
     fn node_mut(&mut self, index: u32) -> &mut Node<K> {
         &mut self.nodes[index as usize]
+    }
+}
+
+/// What a dump shows of a node.
+pub(crate) struct View<'a, K> {
+    pub(crate) task: Option<K>,
+    pub(crate) holding: bool,
+    pub(crate) location: &'static std::panic::Location<'static>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) grace_end: Option<Instant>,
+    pub(crate) shielded: bool,
+    pub(crate) cancel_called: bool,
+    pub(crate) cancelled: bool,
+    pub(crate) cause: Option<&'a CancelCause>,
+    pub(crate) operation: Option<Operation>,
+}
+
+impl<K: Copy> Node<K> {
+    fn view(&self) -> View<'_, K> {
+        View {
+            task: self.task,
+            holding: self.holding,
+            location: self.location,
+            deadline: self.deadline,
+            grace_end: self.grace().map(|(end, _)| *end),
+            shielded: self.shield,
+            cancel_called: self.cancel_called,
+            cancelled: self.effective,
+            cause: self.cause.as_deref().filter(|_| self.effective),
+            operation: self.operation,
+        }
     }
 }
 
