@@ -64,6 +64,9 @@ mod dialog;
 mod discovery;
 mod endpoint;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod nursery;
 mod portal;
 mod run;

@@ -4,11 +4,12 @@
 //! `STORM_ROUNDS` says how often, `STORM_SEED` from which seed on.
 
 mod common;
-#[path = "../benches/src/memory.rs"]
-mod memory;
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell as Flag, RefCell};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
 use common::{Cell, HangGuard, tree_of};
@@ -20,8 +21,33 @@ use tractor::{
     Portal, Result, SpawnOptions, endpoint, testing,
 };
 
+/// The system's allocator, with a count of the bytes that the process has asked for and not given
+/// back: what one thread allocates another may free.
+struct Counting;
+
+static BYTES: AtomicIsize = AtomicIsize::new(0);
+
+// SAFETY: every call is passed on to `System` unchanged, which upholds the contract; counting
+// neither allocates nor unwinds.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        BYTES.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: the caller's promises about `layout` are those `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: `block` came from `System` through `alloc`, with this layout.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
 #[global_allocator]
-static COUNTING: memory::Counting = memory::Counting;
+static COUNTING: Counting = Counting;
+
+/// Held by each test, so that the bytes are those of one.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Contexts at a time.
 const CONTEXTS: u64 = 100;
@@ -336,9 +362,10 @@ fn seed() -> u64 {
 
 #[test]
 fn none_is_lost_and_none_is_laid_to_another() {
+    let _alone = ALONE.lock();
     let seed = seed();
     let actors = setting("STORM_ROUNDS", 100).div_ceil(ROUNDS_OF_AN_ACTOR);
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(actors as usize);
     for actor in 0..actors {
         let seed = seed.wrapping_add(actor);
         // A limit for each, for the whole may be told to take hours.
@@ -348,7 +375,7 @@ fn none_is_lost_and_none_is_laid_to_another() {
         });
         result.unwrap_or_else(|error| panic!("STORM_SEED={seed}: {error:?}"));
         assert_eq!(LIVE.get(), 0, "STORM_SEED={seed}: tasks are left");
-        bytes.push(memory::live_bytes());
+        bytes.push(BYTES.load(Ordering::Relaxed));
     }
     check_tally(&[
         "returned",
@@ -364,6 +391,7 @@ fn none_is_lost_and_none_is_laid_to_another() {
 
 #[test]
 fn none_is_lost_over_sockets_either() {
+    let _alone = ALONE.lock();
     let mut rng = Rng::with_seed(seed());
     tree_of(Cell::Thread, async |_: SpawnOptions| {
         storm(SpawnedAs::Thread, &mut rng).await

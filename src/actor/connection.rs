@@ -239,6 +239,12 @@ impl Connection {
         }
     }
 
+    /// How many dialogs it has, those included that only wait for something to come late.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn dialogs(&self) -> usize {
+        self.halves.borrow().len()
+    }
+
     fn all_halves(&self) -> Vec<Rc<Half>> {
         self.halves.borrow().values().cloned().collect()
     }

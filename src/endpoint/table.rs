@@ -99,7 +99,7 @@ impl Table {
         Self::from_entries(&ENDPOINTS)
     }
 
-    fn from_entries(entries: &'static [Entry]) -> Result<Self, BootError> {
+    pub(crate) fn from_entries(entries: &'static [Entry]) -> Result<Self, BootError> {
         let mut table = Self {
             by_path: HashMap::new(),
             given: HashMap::new(),
