@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     // Names are random, and what happens to all of them at once is to happen in the same order
     // whenever the same program runs.
     halves: RefCell<IndexMap<Cid, Rc<Half>>>,
+    /// How many of them the peer has opened.
+    served: Cell<usize>,
     requests: RefCell<IndexMap<Cid, Request>>,
     lost: RefCell<Option<PeerLost>>,
     /// The peer sends nothing any more, and all that it sent was delivered.
@@ -102,6 +104,7 @@ impl Connection {
             holds,
             link,
             halves: RefCell::default(),
+            served: Cell::new(0),
             requests: RefCell::default(),
             lost: RefCell::default(),
             read_ended: Event::new(),
@@ -270,6 +273,9 @@ impl Connection {
         match self.halves.borrow_mut().entry(cid) {
             Entry::Occupied(_) => false,
             Entry::Vacant(slot) => {
+                if half.is_child() {
+                    self.served.set(self.served.get() + 1);
+                }
                 slot.insert(half);
                 true
             }
@@ -278,7 +284,9 @@ impl Connection {
 
     pub(crate) fn forget(&self, cid: &Cid) {
         let half = self.halves.borrow_mut().swap_remove(cid);
-        drop(half);
+        if half.is_some_and(|half| half.is_child()) {
+            self.served.set(self.served.get() - 1);
+        }
     }
 
     /// Asks the peer's actor to cancel the task of a dialog.
@@ -424,7 +432,15 @@ impl Connection {
         if self.halves.borrow().contains_key(&start.cid) {
             return Err(format!("a second Start for the dialog {}", start.cid));
         }
-        if start.ns == Start::SELF {
+        let is_own = start.ns == Start::SELF;
+        // What there is too much of can still be cancelled.
+        let is_cancel = is_own && matches!(&*start.func, "cancel" | "_cancel_task");
+        let limit = self.link.limits().dialogs;
+        if self.served.get() >= limit && !is_cancel {
+            let text = format!("{} has {limit} dialogs open with {}", self.peer, self.own);
+            log::warn!(target: "tractor::dialog", "{text}");
+            self.refuse(&start, "TooManyDialogs", &text);
+        } else if is_own {
             self.start_self(start);
         } else if let Some(actor) = self.actor() {
             serve::serve(&actor, self, start);

@@ -155,6 +155,11 @@ impl Half {
         })
     }
 
+    /// Whether it is the side that runs the endpoint.
+    pub(crate) fn is_child(&self) -> bool {
+        matches!(&*self.machine.borrow(), Machine::Child(_))
+    }
+
     pub(crate) fn conn(&self) -> &Rc<Connection> {
         &self.conn
     }

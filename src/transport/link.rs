@@ -98,6 +98,11 @@ impl Link {
         }
     }
 
+    /// What the peer may make this side hold.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// What connects the two, for people.
     pub(crate) fn kind(&self) -> &'static str {
         self.stream.kind()

@@ -49,6 +49,8 @@ pub(crate) struct Limits {
     pub(crate) buffered: usize,
     /// Bytes of everything else that waits, in room of its own.
     pub(crate) buffered_control: usize,
+    /// Dialogs that one peer may have open at once with what this side runs.
+    pub(crate) dialogs: usize,
 }
 
 impl Limits {
@@ -64,6 +66,7 @@ impl Default for Limits {
             decoded: 256 << 20,
             buffered: 1 << 20,
             buffered_control: 4 << 20,
+            dialogs: 1 << 14,
         }
     }
 }
