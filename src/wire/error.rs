@@ -102,12 +102,18 @@ impl Error for WireError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PayloadError {
     pub(super) wanted: &'static str,
+    /// Where in it, if not as a whole.
+    pub(super) field: Option<String>,
     pub(super) reason: String,
 }
 
 impl fmt::Display for PayloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the payload is not a {}: {}", self.wanted, self.reason)
+        write!(f, "the payload is not a {}: ", self.wanted)?;
+        if let Some(field) = &self.field {
+            write!(f, "its field `{field}`: ")?;
+        }
+        f.write_str(&self.reason)
     }
 }
 

@@ -42,13 +42,23 @@ impl Payload {
     }
 
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        T::deserialize(&mut self.deserializer()).map_err(|error| {
+            // Once more, to see how far it comes: this is what is paid for only where it fails.
+            let again = serde_path_to_error::deserialize::<_, T>(&mut self.deserializer());
+            let path = again.err().map(|error| error.path().to_string());
+            PayloadError {
+                wanted: type_name::<T>(),
+                field: path.filter(|path| path != "."),
+                reason: error.to_string(),
+            }
+        })
+    }
+
+    fn deserializer(&self) -> rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'_, [u8]>> {
         let mut deserializer = rmp_serde::Deserializer::from_read_ref(&self.bytes[..]);
         // Counted down to zero, which is one level too deep.
         deserializer.set_max_depth(Limits::default().depth + 1);
-        T::deserialize(&mut deserializer).map_err(|error| PayloadError {
-            wanted: type_name::<T>(),
-            reason: error.to_string(),
-        })
+        deserializer
     }
 
     pub(crate) fn is_nil(&self) -> bool {
