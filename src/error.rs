@@ -787,8 +787,19 @@ pub(crate) fn to_wire(error: &Error, own: &Uid) -> ErrorMsg {
     if let Some(msg) = received(error) {
         return msg.relayed_by(own);
     }
-    let first = error.leaves().find(|leaf| !leaf.is_cancelled());
-    let first = first.unwrap_or(error);
+    let is_end = |leaf: &&Error| leaf.is_cancelled() || leaf.is::<ContextCancelled>();
+    let Some(first) = error.leaves().find(|leaf| !is_end(leaf)) else {
+        // A group of cancellations: that of another actor says who asked.
+        return match error.leaves().find_map(received) {
+            Some(msg) => msg.relayed_by(own),
+            None => failure_to_wire(error, error, own),
+        };
+    };
+    failure_to_wire(error, first, own)
+}
+
+/// A failure that is named for one of its leaves.
+fn failure_to_wire(error: &Error, first: &Error, own: &Uid) -> ErrorMsg {
     let sent = first.downcast_ref::<Sent>();
     let name = match sent {
         Some(sent) => sent.name,

@@ -85,6 +85,7 @@ in_every_cell![
     children_are_told_of_as_they_end,
     actor_has_less_time_than_its_options_give,
     ends_of_a_tree_are_known_afterwards,
+    actor_is_told_to_end_before_its_context_is,
 ];
 
 // test_cancellation.py::test_remote_error[no_args]
@@ -546,6 +547,27 @@ fn ends_of_a_tree_are_known_afterwards(cell: Cell) {
         assert_ne!(end.ending(), Ending::Died, "{report}");
         assert!(end.is_complete(), "{report}");
     }
+}
+
+/// Its nursery is cancelled and so is the context, whose body takes its time.
+fn actor_is_told_to_end_before_its_context_is(cell: Cell) {
+    tree_of(cell, async |marked: SpawnOptions| {
+        let lives = tractor::nursery(async |an| {
+            let portal = an.start_actor("actor", options(marked)).await?;
+            portal
+                .open_context(serve, (), async |_, ()| {
+                    let cancelled = sleep(()).await;
+                    shield(time::sleep(Duration::from_millis(100))).await?;
+                    cancelled
+                })
+                .await
+        });
+        // It is one cancellation, and no error of the actor.
+        let outcome = move_on_after(Duration::from_millis(200), lives).await?;
+        assert!(outcome.timed_out());
+        Ok(())
+    })
+    .unwrap();
 }
 
 // test_spawning.py::test_loglevel_propagated_to_subactor[loglevel=debug]

@@ -14,7 +14,7 @@ use super::{Caller, Context, ContextOptions, Half};
 use crate::actor::{Connection, to_dialog};
 use crate::dialog::{BodyEnd, Cause, Exit, Kind, Resolution};
 use crate::endpoint::{Dialog, Path};
-use crate::error::{ContextMisuse, MsgTypeError};
+use crate::error::{ContextCancelled, ContextMisuse, MsgTypeError};
 use crate::stream::{MsgStream, ReceiveStream};
 use crate::wire::{CauseKind, Cid, Payload, Start};
 
@@ -70,7 +70,7 @@ pub(crate) async fn call<R: DeserializeOwned>(
             Some(Resolution::Returned(value)) => value.decode().map_err(|error| {
                 MsgTypeError::new(format!("the result of {}", half.path()), error).into()
             }),
-            _ => Err(half.ended()),
+            _ => Err(ended(half)),
         },
     }
 }
@@ -166,7 +166,28 @@ fn failed(error: &Error, half: &Half) -> BodyEnd {
     }
 }
 
+/// What became of the endpoint, for who waits here.
+fn ended(half: &Half) -> Error {
+    match check_cancelled() {
+        Err(cancelled) if is_own_cancel(half) => cancelled.into(),
+        _ => half.ended(),
+    }
+}
+
+/// Whether the endpoint was cancelled by this actor. Where the task here is cancelled too that is
+/// the same cancellation: it had the peer's whole actor cancelled, and that came first.
+fn is_own_cancel(half: &Half) -> bool {
+    let raised = half.raised();
+    let cancelled = raised
+        .as_ref()
+        .and_then(Error::downcast_ref::<ContextCancelled>);
+    cancelled.and_then(ContextCancelled::canceller) == Some(half.conn().own())
+}
+
 fn both(local: Error, half: &Half) -> Error {
+    if local.is_cancelled() && is_own_cancel(half) {
+        return local;
+    }
     let mut errors = vec![local];
     errors.extend(half.raised());
     Error::group(format!("the context of {} failed", half.path()), errors)
@@ -228,13 +249,13 @@ impl Block {
             Ok(first) => first,
             Err(BeforeBody::Exited) => {
                 half.exited().await;
-                return Err(half.ended());
+                return Err(ended(half));
             }
             Err(BeforeBody::Cancelled(cancelled)) => {
                 half.outer_cancelled(cancelled.cause());
                 return match half.exited().await {
                     Exit::Both => Err(both(cancelled.into(), half)),
-                    Exit::Remote if half.raised().is_some() => Err(half.ended()),
+                    Exit::Remote if half.raised().is_some() => Err(ended(half)),
                     _ => Err(cancelled.into()),
                 };
             }
@@ -273,10 +294,10 @@ impl Block {
                 None => Err(error),
             },
             (Exit::Body | Exit::Caught, result, _) => result.map(Ended::Completed),
-            (Exit::Remote, ..) => Err(half.ended()),
+            (Exit::Remote, ..) => Err(ended(half)),
             (Exit::Both, Err(error), _) => Err(both(error, half)),
             (Exit::Both, Ok(_), Some(cancelled)) => Err(both(cancelled.into(), half)),
-            (Exit::Both, Ok(_), None) => Err(half.ended()),
+            (Exit::Both, Ok(_), None) => Err(ended(half)),
         }
     }
 
