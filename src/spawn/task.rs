@@ -1,17 +1,20 @@
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use futures_lite::FutureExt;
+use futures_lite::future::or;
 use tractor_runtime::sync::Event;
 use tractor_runtime::{Cancelled, NurseryClosed, NurseryHandle};
 
 use super::life::{Housing, live};
 use super::{Exit, Watchdog};
 use crate::error::panic_text;
+#[cfg(feature = "testing")]
+use crate::testing::faults::channel;
 use crate::transport::ByteStream;
 use crate::wire::Uid;
 
@@ -47,15 +50,29 @@ impl Task {
         watchdog: &Watchdog,
         tasks: &NurseryHandle,
     ) -> Result<(Self, ByteStream), NurseryClosed> {
-        let (ours, theirs) = ByteStream::pair();
+        let (ours, theirs, doom) = channel(uid, tasks)?;
         let housing = Housing::Memory {
             watchdog: watchdog.clone(),
             tasks: tasks.clone(),
         };
-        let life = AssertUnwindSafe(live(theirs, housing)).catch_unwind();
+        let killed = async {
+            match doom {
+                Some(doom) => doom.comes().await,
+                None => pending().await,
+            }
+            None
+        };
+        let lived = async { Some(live(theirs, housing).await) };
+        let life = AssertUnwindSafe(or(killed, lived)).catch_unwind();
         let shared = Rc::new(Shared {
             uid: uid.clone(),
-            life: RefCell::new(Some(Box::pin(async { Exit::lived("task", life.await) }))),
+            life: RefCell::new(Some(Box::pin(async {
+                match life.await {
+                    Ok(None) => Exit::cut_short("its task was killed"),
+                    Ok(Some(lived)) => Exit::lived("task", Ok(lived)),
+                    Err(panic) => Exit::lived("task", Err(panic)),
+                }
+            }))),
             given_up: Cell::new(false),
             task: RefCell::default(),
             exit: RefCell::default(),
@@ -135,6 +152,26 @@ impl Shared {
         self.exit.replace(Some(exit));
         self.over.set();
     }
+}
+
+/// What is to happen to it, in tests.
+#[cfg(not(feature = "testing"))]
+enum Doom {}
+
+#[cfg(not(feature = "testing"))]
+impl Doom {
+    async fn comes(self) {
+        match self {}
+    }
+}
+
+#[cfg(not(feature = "testing"))]
+fn channel(
+    _uid: &Uid,
+    _tasks: &NurseryHandle,
+) -> Result<(ByteStream, ByteStream, Option<Doom>), NurseryClosed> {
+    let (ours, theirs) = ByteStream::pair();
+    Ok((ours, theirs, None))
 }
 
 /// What the task has of it. With that it is dropped too.

@@ -34,7 +34,7 @@ pub(crate) struct End {
 impl End {
     /// Appends what there is, as far as `room` has capacity: nothing at the end of the file. One
     /// task may wait.
-    pub(super) fn poll_read(&self, cx: &Context<'_>, room: &mut Vec<u8>) -> Poll<usize> {
+    pub(crate) fn poll_read(&self, cx: &Context<'_>, room: &mut Vec<u8>) -> Poll<usize> {
         let pipe = &self.incoming;
         let mut bytes = pipe.bytes.borrow_mut();
         if bytes.is_empty() && !pipe.write_ended.get() {
@@ -53,7 +53,7 @@ impl End {
     }
 
     /// Takes as much of the batch as there is room for. One task may wait.
-    pub(super) fn poll_write(
+    pub(crate) fn poll_write(
         &self,
         cx: &Context<'_>,
         batch: &[IoSlice<'_>],
@@ -79,12 +79,12 @@ impl End {
     }
 
     /// Writes nothing more. The other end can still be read.
-    pub(super) fn shutdown_write(&self) {
+    pub(crate) fn shutdown_write(&self) {
         self.outgoing.end_writing();
     }
 
     /// Neither reads nor writes any more. What was not read yet is thrown out.
-    pub(super) fn shutdown(&self) {
+    pub(crate) fn shutdown(&self) {
         self.outgoing.end_writing();
         self.incoming.end_reading();
     }

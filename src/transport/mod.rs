@@ -19,5 +19,7 @@ mod tests;
 pub use address::{Address, InvalidAddress};
 pub(crate) use link::{Link, LinkError, LinkReader, Received};
 pub(crate) use listener::{Accepted, Listener, connect, remove_abandoned};
+#[cfg(feature = "testing")]
+pub(crate) use memory::{End, pair};
 pub(crate) use outbox::SendError;
 pub(crate) use stream::ByteStream;
