@@ -397,6 +397,10 @@ fn member_of_several_registrars_is_found_at_each() {
                 let found = find_actor("child").await?.expect("the second knows it");
                 assert_eq!(found.uid(), child.uid());
                 assert_eq!(registrar().await?.uid().name(), "daemon");
+                // What starts now is found at the second.
+                let late = an.start_actor("late", options).await?;
+                let found = find_actor("late").await?.expect("the second knows it");
+                assert_eq!(found.uid(), late.uid());
                 an.cancel();
                 Ok(())
             })

@@ -83,7 +83,8 @@ impl ListenOptions {
     }
 
     /// Listens at an address. Peers can call what the actor exposes, until the [`Listening`] is
-    /// closed or dropped, or the actor ends. An actor may listen at any number of addresses.
+    /// closed or dropped, or the actor ends. An actor may listen at any number of addresses. Its
+    /// registrars know those that it has from its beginning.
     ///
     /// The directory of a Unix socket has to be this user's alone (mode 0700), and is made if
     /// there is none. A socket that was left behind there is replaced.

@@ -29,7 +29,8 @@ impl Membership {
     /// How long the registrars may take to forget an actor that ends.
     pub(crate) const EXIT_LIMIT: Duration = Duration::from_millis(500);
 
-    /// Enters an actor with all of its registrars, wherever it listens. All of them have to answer.
+    /// Enters an actor with all of its registrars, wherever it listens. If there are any, one of
+    /// them has to take it.
     pub(crate) async fn enter(actor: &Rc<Actor>) -> Result<Self> {
         let (uid, listens) = (actor.uid(), actor.whereabouts().addresses());
         let mut membership = Self {
@@ -44,24 +45,41 @@ impl Membership {
         if listens.is_empty() {
             return Ok(membership);
         }
+        let mut refused = None;
         for at in actor.whereabouts().other_registrars() {
-            let entered = async {
-                let registrar = Registrar::connect(&at).await?;
-                for address in &listens {
-                    registrar.register(uid, address).await?;
+            match membership.enter_at(&at, &listens).await {
+                Ok(entry) => membership.entries.push(entry),
+                Err(error) if error.is_cancelled() => return Err(error),
+                Err(error) => {
+                    log::warn!(target: "tractor::actor", "{uid} is not registered at {at}: {error}");
+                    refused.get_or_insert(error);
                 }
-                Ok(registrar)
-            };
-            let registrar = match move_on_after(ENTRY_LIMIT, entered).await? {
-                Outcome::Completed(registrar) => registrar,
-                Outcome::Cancelled(_) => return Err(RegistryError::Silent { address: at }.into()),
-            };
-            membership.entries.push(Entry {
-                at,
-                held: registrar.holds().then_some(registrar),
-            });
+            }
         }
-        Ok(membership)
+        match refused {
+            Some(error) if membership.entries.is_empty() && !actor.is_registrar() => Err(error),
+            _ => Ok(membership),
+        }
+    }
+
+    async fn enter_at(&self, at: &Address, listens: &[Address]) -> Result<Entry> {
+        let entered = async {
+            let registrar = Registrar::connect(at).await?;
+            for address in listens {
+                registrar.register(self.actor.uid(), address).await?;
+            }
+            Ok(registrar)
+        };
+        match move_on_after(ENTRY_LIMIT, entered).await? {
+            Outcome::Completed(registrar) => Ok(Entry {
+                at: at.clone(),
+                held: registrar.holds().then_some(registrar),
+            }),
+            Outcome::Cancelled(_) => {
+                let address = at.clone();
+                Err(RegistryError::Silent { address }.into())
+            }
+        }
     }
 
     /// Takes the entries back. To be shielded, for so long.
