@@ -301,7 +301,7 @@ impl RunOptions {
             take_signals(actor, &self.signals)?;
             let membership = self.plan.carry_out(actor).await?;
             // What all of a program may be in, and not to be in each of these futures.
-            finally(Box::pin(main()), Membership::EXIT_LIMIT, async || {
+            finally(Box::pin(main()), Membership::LEAVE_LIMIT, async || {
                 membership.leave().await;
             })
             .await

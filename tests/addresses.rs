@@ -1,10 +1,12 @@
 //! Where the root of a tree listens and registers, and what is there already.
 
 mod common;
+#[path = "common/peer.rs"]
+mod peer;
 #[path = "common/places.rs"]
 mod places;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc::channel;
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 use std::{fs, slice, thread};
 
 use common::{Cell, HangGuard, aside, in_every_cell};
+use peer::Peer;
 use places::{Directory, Net, Program, any_port, deserted, play_daemon, role};
 use serde_json::{Value, json};
 use tractor::runtime::time;
@@ -249,54 +252,6 @@ fn child_listens_where_its_registrar_can(cell: Cell) {
             .await
         })
         .unwrap();
-    }
-}
-
-/// A peer that is none of ours: messages on a socket.
-struct Peer(TcpStream);
-
-impl Peer {
-    fn accepted(listener: &TcpListener) -> Self {
-        let (socket, _) = listener.accept().unwrap();
-        socket.set_read_timeout(Some(common::HANG)).unwrap();
-        Self(socket)
-    }
-
-    fn send(&mut self, message: Value) {
-        let body = rmp_serde::to_vec_named(&message).unwrap();
-        let mut frame = (body.len() as u32).to_le_bytes().to_vec();
-        frame.extend(body);
-        self.0.write_all(&frame).unwrap();
-    }
-
-    fn receive(&mut self) -> Option<Value> {
-        let mut length = [0; 4];
-        self.0.read_exact(&mut length).ok()?;
-        let mut body = vec![0; u32::from_le_bytes(length) as usize];
-        self.0.read_exact(&mut body).ok()?;
-        Some(rmp_serde::from_slice(&body).unwrap())
-    }
-
-    fn greet(&mut self, is_registrar: Value) -> Value {
-        self.send(json!({
-            "msg_type": "Aid", "name": "other", "uuid": "o-o", "pid": 1,
-            "is_registrar": is_registrar, "is_probe": false,
-        }));
-        self.receive().expect("it says who it is")
-    }
-
-    /// Answers a call with nothing, and says what was called.
-    fn answer(&mut self) -> Value {
-        let start = self.receive().expect("it calls");
-        let cid = &start["cid"];
-        self.send(json!({"msg_type": "StartAck", "cid": cid, "functype": "asyncfunc"}));
-        self.send(json!({"msg_type": "Return", "cid": cid, "pld": null}));
-        start
-    }
-
-    /// Waits until the other side has nothing more to say.
-    fn closed(mut self) {
-        while self.receive().is_some() {}
     }
 }
 
@@ -544,7 +499,7 @@ fn listener_is_there_until_it_is_closed() {
 // test_root_runtime.py::test_runtime_vars_unset
 #[test]
 fn nothing_of_an_actor_is_left_when_it_has_ended() {
-    let place = any_port();
+    let place = deserted();
     let first = run(RunOptions::new().registry([place.clone()]), async || {
         time::sleep(Duration::from_millis(1)).await?;
         current_actor()

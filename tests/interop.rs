@@ -2,6 +2,8 @@
 //! are played word for word as live ones were recorded.
 
 mod common;
+#[path = "common/places.rs"]
+mod places;
 #[path = "common/programs.rs"]
 mod programs;
 #[path = "common/recordings.rs"]
@@ -13,6 +15,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use common::{HangGuard, MARKER, Marker};
+use places::deserted;
 use programs::example;
 use recordings::{Names, Recording, Wire, body_of, decoded, text_at};
 use rmpv::Value;
@@ -139,10 +142,9 @@ fn daemon_plays_them_all_to_one_client_after_the_other() {
 #[test]
 fn client_without_a_daemon_says_that_it_could_not_connect() {
     let marker = Marker::new();
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let Address::Tcp(nobody) = deserted() else {
+        unreachable!("it is a port");
+    };
     let (status, said) = Client::new(nobody, "echo", &marker).ended();
     assert_eq!(status.code(), Some(2), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");

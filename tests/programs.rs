@@ -4,7 +4,6 @@ mod common;
 #[path = "common/places.rs"]
 mod places;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{HangGuard, MARKER, Marker, aside};
@@ -88,13 +87,6 @@ async fn known(at: &Address, expected: &[&str]) -> Result<()> {
         time::sleep(Duration::from_millis(2)).await?;
     }
     Ok(())
-}
-
-/// A port of this host that nobody else takes by chance: at an address of its own.
-fn own_port(number: u8) -> Address {
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let host = [127, 64 + number, high, low];
-    Address::Tcp(SocketAddr::from((host, 1616)))
 }
 
 #[test]
@@ -294,7 +286,7 @@ fn several(place: &Address) -> Vec<Program> {
 fn one_of_several_programs_that_start_at_once_becomes_the_registrar() {
     let _guard = HangGuard::new();
     let directory = Directory::new();
-    for place in [own_port(1), directory.at(Net::Unix, "registry.sock")] {
+    for place in [deserted(), directory.at(Net::Unix, "registry.sock")] {
         let programs = several(&place);
         run(RunOptions::new().name("guest"), async |_| {
             assert_eq!(names(&place).await?, ["root"; 4]);
@@ -311,7 +303,7 @@ fn one_of_several_programs_that_start_at_once_becomes_the_registrar() {
 fn registrar_that_was_killed_is_replaced_by_one_of_those_that_come() {
     let _guard = HangGuard::new();
     let directory = Directory::new();
-    for place in [own_port(2), directory.at(Net::Unix, "registry.sock")] {
+    for place in [deserted(), directory.at(Net::Unix, "registry.sock")] {
         let mut programs = several(&place);
         let registrar = programs.pop().unwrap();
         kill_process(registrar.pid(), Signal::KILL).unwrap();

@@ -60,8 +60,8 @@ pub async fn wait_for_actor(name: &str) -> Result<Portal> {
         for registrar in registrars {
             let found = found.clone();
             waiting.push(n.start_soon(async move {
-                // Who comes too late has nobody to tell.
-                let _ = found.send(registrar.wait_for_actor(name).await).await;
+                // There is room for all.
+                let _ = found.try_send(registrar.wait_for_actor(name).await);
                 Ok(())
             }));
         }
@@ -77,6 +77,7 @@ pub async fn wait_for_actor(name: &str) -> Result<Portal> {
                     }
                     return Ok(portal);
                 }
+                Ok(Err(error)) if error.is_cancelled() => return Err(error),
                 Ok(Err(error)) => drop(failed.get_or_insert(error)),
                 Err(error) => return Err(failed.unwrap_or_else(|| error.into())),
             }

@@ -8,6 +8,9 @@ use crate::actor::Actor;
 use crate::error::{RegistryError, Result};
 use crate::transport::Address;
 
+/// How long the registrars may take to forget an actor that ends.
+const EXIT_LIMIT: Duration = Duration::from_millis(500);
+
 /// How long a registrar may take to enter an actor.
 const ENTRY_LIMIT: Duration = Duration::from_secs(3);
 
@@ -26,8 +29,9 @@ struct Entry {
 }
 
 impl Membership {
-    /// How long the registrars may take to forget an actor that ends.
-    pub(crate) const EXIT_LIMIT: Duration = Duration::from_millis(500);
+    /// How long it takes to leave, at most: a call that is given up is cancelled, and the answer
+    /// to that is waited for in its turn.
+    pub(crate) const LEAVE_LIMIT: Duration = Duration::from_millis(1200);
 
     /// Enters an actor with all of its registrars, wherever it listens. If there are any, one of
     /// them has to take it.
@@ -82,7 +86,7 @@ impl Membership {
         }
     }
 
-    /// Takes the entries back. To be shielded, for so long.
+    /// Takes the entries back, as far as the registrars answer. To be shielded.
     pub(crate) async fn leave(self) {
         let actor = &self.actor;
         let left = nursery(async |n| {
@@ -101,8 +105,13 @@ impl Membership {
             }
             Ok(())
         });
-        // What went wrong is in the log.
-        let _ = left.await;
+        match move_on_after(EXIT_LIMIT, left).await {
+            Ok(Outcome::Completed(())) => {}
+            _ => log::info!(
+                target: "tractor::actor",
+                "{} may stay registered: a registrar does not answer", actor.uid(),
+            ),
+        }
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) async fn live(channel: ByteStream, housing: Housing) -> Result<()> {
         services.start_soon(async { Ok(task.await?) })?;
         services.start_soon(watch_parent(actor.clone(), conn))?;
         let cancelled = async { Ok(time::sleep_forever().await?) };
-        finally(cancelled, Membership::EXIT_LIMIT, async || {
+        finally(cancelled, Membership::LEAVE_LIMIT, async || {
             membership.leave().await;
         })
         .await

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
@@ -97,10 +97,12 @@ pub(crate) fn any_port() -> Address {
     "/ip4/127.0.0.1/tcp/0".parse().unwrap()
 }
 
-/// An address at which nobody listens.
+/// A port at which nobody listens: at an address of this host that only this process uses.
 pub(crate) fn deserted() -> Address {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    Address::Tcp(listener.local_addr().unwrap())
+    static NEXT: AtomicU16 = AtomicU16::new(1616);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let host = [127, 64 | high, middle, low];
+    Address::Tcp((host, NEXT.fetch_add(1, Ordering::Relaxed)).into())
 }
 
 /// The role of a registrar that does nothing else until it is stopped: it says where it is.
