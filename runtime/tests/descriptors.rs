@@ -401,3 +401,82 @@ fn looking_at_a_process_does_not_reap_it() {
         Ok(())
     });
 }
+
+/// Everything that comes, by reads of a stream with room for more than is sent at a time.
+async fn read_to_end(io: &Io<UnixStream>) -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    let mut room = [0; 64];
+    loop {
+        let read = io
+            .read_stream_with(room.len(), |mut io| io.read(&mut room))
+            .await?;
+        match read {
+            0 => return Ok(all),
+            read => all.extend_from_slice(&room[..read]),
+        }
+    }
+}
+
+#[test]
+fn end_of_a_stream_that_comes_together_with_its_last_bytes() {
+    trial_in_every_host(async || {
+        for waits_before in [false, true] {
+            let (reader, mut writer) = UnixStream::pair()?;
+            let reader = Io::new(reader)?;
+            nursery(async |n| {
+                let all = n.start_soon(read_to_end(&reader));
+                if waits_before {
+                    settle().await?;
+                }
+                writer.write_all(b"last")?;
+                drop(writer);
+                assert_eq!(all.await?, b"last");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn end_of_a_stream_that_comes_after_its_bytes_were_read() {
+    trial_in_every_host(async || {
+        let (reader, mut writer) = UnixStream::pair()?;
+        let reader = Io::new(reader)?;
+        nursery(async |n| {
+            let all = n.start_soon(read_to_end(&reader));
+            for piece in [b"one", b"two"] {
+                writer.write_all(piece)?;
+                settle().await?;
+            }
+            drop(writer);
+            assert_eq!(all.await?, b"onetwo");
+            Ok(())
+        })
+        .await
+    });
+}
+
+#[test]
+fn stream_from_a_thread_in_pieces_of_all_sizes() {
+    trial_in_every_host(async || {
+        let (reader, mut writer) = UnixStream::pair()?;
+        let reader = Io::new(reader)?;
+        let pieces: Vec<Vec<u8>> = (0..2000_usize)
+            .map(|n| vec![n as u8; 1 + n * 31 % 150])
+            .collect();
+        let expected = pieces.concat();
+        let writes = std::thread::spawn(move || {
+            for (n, piece) in pieces.iter().enumerate() {
+                writer.write_all(piece).unwrap();
+                if n % 7 == 0 {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        assert!(read_to_end(&reader).await? == expected);
+        writes.join().unwrap();
+        Ok(())
+    });
+}

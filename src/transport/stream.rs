@@ -62,7 +62,8 @@ impl ByteStream {
     pub(super) async fn read(&self, room: &mut Vec<u8>) -> io::Result<usize> {
         match self {
             Self::Socket(io) => {
-                io.read_with(|socket| {
+                let capacity = room.capacity() - room.len();
+                io.read_stream_with(capacity, |socket| {
                     let (_, count) =
                         net::recv(socket, spare_capacity(&mut *room), RecvFlags::empty())?;
                     Ok(count)

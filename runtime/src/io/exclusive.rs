@@ -67,6 +67,15 @@ impl<T> Exclusive<T> {
         self.take(direction)?.run(attempt).await
     }
 
+    /// One attempt at a read: see [`Io::read_stream_with`].
+    pub(crate) fn read_stream(
+        &self,
+        room: usize,
+        read: impl FnOnce(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        self.io.read_stream(room, read)
+    }
+
     /// One operation as a poll.
     pub(crate) fn poll<R>(
         &self,

@@ -110,6 +110,39 @@ impl<T> Io<T> {
         self.attempt(Direction::Read, |io, _| read(io)).await
     }
 
+    /// As [`read_with`](Self::read_with), for a stream socket and a `read` that has room for so
+    /// many bytes and says how many it got. Where it got fewer, there were no more, and the next
+    /// read waits without having tried: that saves a system call a message.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`, and cancellation; then `read` has not succeeded.
+    pub async fn read_stream_with(
+        &self,
+        room: usize,
+        mut read: impl FnMut(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        self.attempt(Direction::Read, |_, _| self.read_stream(room, &mut read))
+            .await
+    }
+
+    /// One attempt of the same.
+    pub(crate) fn read_stream(
+        &self,
+        room: usize,
+        read: impl FnOnce(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if self.source.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let count = read(self.get_ref())?;
+        // None at all is the end, which is told as often as it is asked for.
+        if (1..room).contains(&count) {
+            self.source.set_empty();
+        }
+        Ok(count)
+    }
+
     /// Tries `write`, and again whenever the descriptor may be writable, until it is something
     /// other than [`WouldBlock`](io::ErrorKind::WouldBlock).
     ///

@@ -153,7 +153,8 @@ impl<S: AsFd> SendStream for SocketStream<S> {
 impl<S: AsFd> ReceiveStream for SocketStream<S> {
     async fn receive_some(&self, buffer: &mut [u8]) -> io::Result<usize> {
         crate::io::has_room(buffer)?;
-        let receive = |socket: &S| read(socket, buffer);
+        let room = buffer.len();
+        let receive = |_: &S| self.socket.read_stream(room, |socket| read(socket, buffer));
         self.socket.run(Direction::Read, receive).await
     }
 }
@@ -176,8 +177,10 @@ impl<S: AsFd> AsyncRead for &SocketStream<S> {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.socket
-            .poll(Direction::Read, cx, |socket| read(socket, buffer))
+        let room = buffer.len();
+        self.socket.poll(Direction::Read, cx, |_| {
+            self.socket.read_stream(room, |socket| read(socket, buffer))
+        })
     }
 
     fn poll_read_vectored(

@@ -86,6 +86,18 @@ impl<T> Source<T> {
         }
     }
 
+    /// Says that there was nothing left to read just now.
+    pub(crate) fn set_empty(&self) {
+        if let Self::Own(source) = self {
+            source.set_empty();
+        }
+    }
+
+    /// Whether a read is known to be in vain. Then to wait is to wait for something to read.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Own(source) if source.is_empty())
+    }
+
     /// Waits until another attempt in this direction may succeed, for a caller whose last one did
     /// not. Any number may wait.
     pub(crate) fn ready(&self, direction: Direction) -> Ready<'_, T> {

@@ -8,11 +8,17 @@
 //! been told yet, as events are told between polls only, on the thread that polls. One that is
 //! told while nobody waits is of no interest: whoever comes next tries first.
 //!
+//! Where a stream was read to its end for now, the next reader need not find that out: `empty` says
+//! so until there is an event. It is set on the thread that polls, after a read that came after all
+//! events that were told; and should it be another runtime's that tells them, whoever then waits
+//! moves the descriptor here first.
+//!
 //! A descriptor that is used under another runtime than before moves there, and the system tells
 //! anew what it is ready for.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -98,6 +104,12 @@ impl Driver {
             let sources = lock(&self.reactor.sources);
             for event in self.events.drain() {
                 if let Some(slot) = sources.find(event.token) {
+                    if event.closed {
+                        slot.closed.store(true, Ordering::Relaxed);
+                    }
+                    if event.readable {
+                        slot.empty.store(false, Ordering::Relaxed);
+                    }
                     let mut waiting = lock(&slot.waiting);
                     if event.readable {
                         waiting.read.wake(&mut self.woken);
@@ -132,6 +144,8 @@ impl Reactor {
         let entry = sources.slots.vacant_entry();
         let slot = Arc::new(Slot {
             token: u64::from(generation) << 32 | entry.key() as u64,
+            empty: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             waiting: Mutex::default(),
         });
         self.poller.add(fd, slot.token)?;
@@ -162,6 +176,11 @@ impl Sources {
 #[derive(Debug)]
 struct Slot {
     token: u64,
+    /// Whether there was nothing left to read, and no event since.
+    empty: AtomicBool,
+    /// Whether the other end may have closed: that is told once, maybe together with data, and so
+    /// nothing is taken for empty any more.
+    closed: AtomicBool,
     waiting: Mutex<Waiting>,
 }
 
@@ -247,6 +266,17 @@ impl<T> Source<T> {
     pub(crate) fn into_inner(mut self) -> io::Result<T> {
         self.unregister()?;
         Ok(self.io.take().expect("it is taken out once"))
+    }
+
+    /// Says that there was nothing left to read just now: until the next event nobody need try.
+    pub(crate) fn set_empty(&self) {
+        let slot = &lock(&self.home).slot;
+        let closed = slot.closed.load(Ordering::Relaxed);
+        slot.empty.store(!closed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.home).slot.empty.load(Ordering::Relaxed)
     }
 
     /// Waits for the next event. The caller has tried before, and tries again after.

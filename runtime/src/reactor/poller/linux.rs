@@ -115,6 +115,7 @@ impl Events {
                 token,
                 readable: flags.intersects(read),
                 writable: flags.intersects(EventFlags::OUT | over),
+                closed: flags.intersects(EventFlags::RDHUP | over),
             })
         })
     }

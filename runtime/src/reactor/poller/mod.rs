@@ -18,4 +18,6 @@ pub(super) struct Event {
     pub(super) token: u64,
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// Whether the other end may have closed, which is told once.
+    pub(super) closed: bool,
 }

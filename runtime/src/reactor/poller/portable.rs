@@ -100,6 +100,8 @@ impl Events {
             token: event.key as u64,
             readable: event.readable,
             writable: event.writable,
+            // Not every system says.
+            closed: true,
         })
     }
 }
