@@ -233,8 +233,8 @@ pub use nursery::{
 };
 pub use scope::{
     CancelScope, Cancellable, Checkpoint, CheckpointIfCancelled, EffectiveDeadline, FailAfter,
-    Outcome, ScopeHandle, Scoped, Shield, ShieldFor, ShieldedCheckpoint, Stopping, TooSlow,
-    UntilStopping, cancel_shielded_checkpoint, cancellable, check_cancelled, checkpoint,
-    checkpoint_if_cancelled, current_effective_deadline, fail_after, fail_at, finally, is_stopping,
-    move_on_after, move_on_at, shield, shield_for, stopping, until_stopping,
+    Outcome, RunVar, ScopeHandle, Scoped, Shield, ShieldFor, ShieldedCheckpoint, Stopping, TooSlow,
+    TreeVar, TreeVarScope, UntilStopping, cancel_shielded_checkpoint, cancellable, check_cancelled,
+    checkpoint, checkpoint_if_cancelled, current_effective_deadline, fail_after, fail_at, finally,
+    is_stopping, move_on_after, move_on_at, shield, shield_for, stopping, until_stopping,
 };

@@ -77,6 +77,8 @@ pub(crate) struct Core {
     /// The names of tasks that have one.
     names: RefCell<HashMap<NodeId, Arc<str>>>,
     main: Cell<NodeId>,
+    /// The values of variables of this runtime, by their addresses.
+    pub(crate) vars: RefCell<HashMap<usize, Rc<dyn Any>>>,
     instrumented: Cell<bool>,
     instruments: RefCell<Vec<Rc<dyn Instrument>>>,
     /// The nodes of tasks by their keys, while there are instruments.
@@ -260,6 +262,7 @@ impl Core {
             foreign: RefCell::default(),
             names: RefCell::default(),
             main: Cell::new(NodeId::NONE),
+            vars: RefCell::default(),
             instrumented: Cell::new(false),
             instruments: RefCell::default(),
             seats: RefCell::default(),

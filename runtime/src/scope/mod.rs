@@ -8,6 +8,7 @@ mod handle;
 mod shield;
 mod stopping;
 pub(crate) mod tree;
+mod vars;
 
 pub use cancel_scope::{
     CancelScope, FailAfter, Outcome, Scoped, TooSlow, fail_after, fail_at, move_on_after,
@@ -21,6 +22,7 @@ pub use handle::ScopeHandle;
 pub use shield::{Cancellable, Shield, ShieldFor, cancellable, finally, shield, shield_for};
 pub use stopping::{Stopping, UntilStopping, is_stopping, stopping, until_stopping};
 pub use tree::EffectiveDeadline;
+pub use vars::{RunVar, TreeVar, TreeVarScope};
 
 pub(crate) use frame::{Hold, Link};
 pub(crate) use handle::{Entry, Spec};

@@ -16,6 +16,7 @@
 //!
 //! Nothing here recurses: trees may be as deep as memory allows.
 
+use std::any::Any;
 use std::rc::Rc;
 
 use slab::Slab;
@@ -105,6 +106,9 @@ struct Rare {
     shield_until: Option<Instant>,
     /// When the grace of a soft cancel ends, and the scope is cancelled for this cause.
     grace: Option<(Instant, CancelCause)>,
+    /// The variable that has a value here. Whoever bound it keeps the value too, so that it is not
+    /// dropped in here.
+    bound: Option<(usize, Rc<dyn Any>)>,
 }
 
 #[derive(Debug)]
@@ -267,6 +271,25 @@ impl<K: Copy, W> Tree<K, W> {
         }
         self.arm(index);
         self.update(index, woken);
+    }
+
+    /// Gives a variable a value, in this node and what is below it.
+    pub(crate) fn bind(&mut self, id: NodeId, bound: (usize, Rc<dyn Any>)) {
+        let Some(index) = self.live(id) else { return };
+        self.node_mut(index).rare_mut().bound = Some(bound);
+    }
+
+    /// The value of a variable: of the nearest node above that has one.
+    pub(crate) fn bound(&self, id: NodeId, variable: usize) -> Option<Rc<dyn Any>> {
+        let mut index = self.live(id)?;
+        loop {
+            let node = self.nodes.get(index as usize)?;
+            let bound = node.rare.as_ref().and_then(|rare| rare.bound.as_ref());
+            match bound {
+                Some((key, value)) if *key == variable => return Some(value.clone()),
+                _ => index = node.parent,
+            }
+        }
     }
 
     /// Takes what is due: cancels scopes, drops shields, and hands out timers.

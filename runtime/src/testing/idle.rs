@@ -158,9 +158,12 @@ impl Quiet {
     pub(crate) fn wait(&mut self, core: &Core, deadline: Option<Instant>) -> Wait {
         let (real_deadline, autojump) = match core.clock() {
             Clock::Real => (deadline, None),
-            // What a thread brings may be due before the deadline.
-            Clock::Virtual(_) if core.in_threads.get() > 0 => (None, None),
-            Clock::Virtual(clock) => (None, clock.autojump().filter(|_| deadline.is_some())),
+            Clock::Virtual(clock) => {
+                let real = deadline.and_then(|deadline| clock.in_real_time(deadline));
+                // What a thread brings may be due before the deadline.
+                let may_jump = deadline.is_some() && core.in_threads.get() <= 0;
+                (real, clock.autojump().filter(|_| may_jump))
+            }
         };
         let waiters = core.idle.smallest_cushion();
         let Some(cushion) = waiters.or(autojump) else {

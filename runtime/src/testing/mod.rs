@@ -8,6 +8,7 @@ mod clock;
 mod idle;
 mod memory_stream;
 mod seed;
+mod sequencer;
 mod stream_checks;
 
 #[cfg(feature = "testing")]
@@ -20,6 +21,7 @@ pub use memory_stream::{
     lockstep_stream_pair, memory_stream_one_way_pair, memory_stream_pair,
 };
 pub use seed::{run, run_seeded};
+pub use sequencer::{AwaitTurn, SequenceError, Sequencer, Turn};
 pub use stream_checks::{
     check_clogged_stream, check_half_closeable_stream, check_one_way_stream, check_two_way_stream,
 };

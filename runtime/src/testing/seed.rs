@@ -56,8 +56,13 @@ pub(crate) struct Rng(u64);
 
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
+        // Seeds that are close give states that are far from each other (splitmix64).
+        let mut state = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        state ^= state >> 31;
         // Zero is the one state that the generator never leaves.
-        Self(seed ^ 0x9e37_79b9_7f4a_7c15 | 1)
+        Self(if state == 0 { 1 } else { state })
     }
 
     /// A number below `below`, which must not be zero.
