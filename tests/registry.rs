@@ -11,10 +11,10 @@ use places::{Directory, Net, Program, any_port, deserted, play_daemon, role, say
 use rustix::process::{Signal, getpid, kill_process};
 use tractor::runtime::{move_on_after, nursery, time};
 use tractor::{
-    ActorNursery, Address, Callee, Caller, CancelKind, Context, Dialog, Error, Portal, Registrar,
-    RegistryError, Result, RunOptions, SpawnOptions, StreamClosed, Uid, current_actor, endpoint,
-    exit_code, find_actor, find_root, listen, parent, query_actor, registrar, stop_listening,
-    wait_for_actor,
+    ActorNursery, Address, Callee, Caller, CancelKind, ConnectError, Context, Dialog, Error,
+    NoActor, Portal, Registrar, RegistryError, Result, RunOptions, SpawnOptions, StreamClosed, Uid,
+    current_actor, endpoint, exit_code, find_actor, find_root, listen, parent, query_actor,
+    registrar, stop_listening, wait_for_actor,
 };
 
 async fn double(x: u64) -> Result<u64> {
@@ -438,6 +438,35 @@ fn address_that_another_actor_took_over_is_not_taken_for_the_first() {
         .await
     })
     .unwrap();
+}
+
+// test_local.py::test_no_runtime
+#[test]
+fn nobody_is_found_outside_of_an_actor() {
+    let found = futures_lite::future::block_on(find_actor("anybody"));
+    assert!(found.unwrap_err().is::<NoActor>());
+    let waited = futures_lite::future::block_on(wait_for_actor("anybody"));
+    assert!(waited.unwrap_err().is::<NoActor>());
+}
+
+// test_local.py::test_self_is_registered_localportal
+#[test]
+fn registrar_asks_itself_without_a_connection() {
+    for net in Net::ALL {
+        tree(net, async |_| {
+            let own = current_actor()?.registrars()[0].clone();
+            let here = Registrar::connect(&own).await?;
+            assert_eq!(here.uid(), current_actor()?.uid());
+            assert_eq!(here.wait_for("root").await?.first(), Some(&own));
+            assert_eq!(query_actor("root").await?, Some(own));
+            // It is found, but nobody connects to himself.
+            let failed = wait_for_actor("root").await.unwrap_err();
+            assert!(failed.is::<ConnectError>(), "{failed}");
+            assert_eq!(names().await?, ["root"]);
+            Ok(())
+        })
+        .unwrap();
+    }
 }
 
 #[test]
