@@ -7,7 +7,7 @@
 //! expected, 1 if not, after a line that says what was not, and 2 if it could not connect.
 
 use std::fmt::Debug;
-use std::net::SocketAddr;
+use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -47,9 +47,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (address, scenario) = match &*args {
-        [flag, address, scenario] if flag == "--tcp" && SCENARIOS.contains(&&**scenario) => {
-            (address.parse::<SocketAddr>(), scenario)
+    let (place, scenario) = match &*args {
+        [flag, place, scenario] if flag == "--tcp" && SCENARIOS.contains(&&**scenario) => {
+            (place, scenario)
         }
         _ => {
             let scenarios = SCENARIOS.join(" | ");
@@ -57,12 +57,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let daemon = match address {
-        Ok(address) => Address::Tcp(address),
-        Err(error) => {
-            eprintln!("interop_client: --tcp takes an address and a port: {error}");
-            return ExitCode::FAILURE;
-        }
+    let Some(daemon) = resolved(place) else {
+        eprintln!("interop_client: {place} is no host and port");
+        return ExitCode::FAILURE;
     };
     let client = RunOptions::new()
         .name("client")
@@ -76,6 +73,13 @@ fn main() -> ExitCode {
             ExitCode::from(if unconnected { 2 } else { 1 })
         }
     }
+}
+
+/// The first address of a host and a port, of IPv4 if it has one.
+fn resolved(place: &str) -> Option<Address> {
+    let mut found: Vec<_> = place.to_socket_addrs().ok()?.collect();
+    found.sort_by_key(|address| address.is_ipv6());
+    Some(Address::Tcp(*found.first()?))
 }
 
 async fn play(daemon: &Address, scenario: &str) -> Result<()> {

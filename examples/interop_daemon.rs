@@ -5,7 +5,8 @@
 //! It says where it listens, and ends at Ctrl-C or when a peer asks it to.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::io::{self, Write};
+use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 
 use rmpv::Value;
@@ -133,19 +134,16 @@ impl std::error::Error for KeyError {}
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let address = match &*args {
-        [flag, address] if flag == "--tcp" => address.parse::<SocketAddr>(),
+    let place = match &*args {
+        [flag, place] if flag == "--tcp" => place,
         _ => {
             eprintln!("usage: interop_daemon --tcp HOST:PORT");
             return ExitCode::FAILURE;
         }
     };
-    let address = match address {
-        Ok(address) => Address::Tcp(address),
-        Err(error) => {
-            eprintln!("interop_daemon: --tcp takes an address and a port: {error}");
-            return ExitCode::FAILURE;
-        }
+    let Some(address) = resolved(place) else {
+        eprintln!("interop_daemon: {place} is no host and port");
+        return ExitCode::FAILURE;
     };
     let daemon = RunOptions::new()
         .name("daemon")
@@ -155,7 +153,8 @@ fn main() -> ExitCode {
         .listen_options(ListenOptions::new().allow_remote_cancel(true));
     let up = async || {
         for address in current_actor()?.addresses() {
-            println!("listening at {address}");
+            // Whether somebody reads it or not.
+            let _ = writeln!(io::stdout(), "listening at {address}");
         }
         Ok(())
     };
@@ -166,4 +165,11 @@ fn main() -> ExitCode {
             ExitCode::from(tractor::exit_code(&error))
         }
     }
+}
+
+/// The first address of a host and a port, of IPv4 if it has one.
+fn resolved(place: &str) -> Option<Address> {
+    let mut found: Vec<_> = place.to_socket_addrs().ok()?.collect();
+    found.sort_by_key(|address| address.is_ipv6());
+    Some(Address::Tcp(*found.first()?))
 }
