@@ -36,7 +36,8 @@
 //! * [`race`], [`first_ok`], [`gather`], [`join_all`]: several futures at once; [`CancelToken`]: one
 //!   cancellation for many places.
 //! * [`Cancelled`], [`CancelCause`], [`Outcome`], [`Error`]: what came of it.
-//! * [`time`], [`sync`], [`io`], [`net`], [`process`]: operations that wait.
+//! * [`time`], [`sync`], [`io`], [`net`], [`fs`], [`process`], [`signals`]: operations that
+//!   wait.
 //! * [`thread`]: blocking calls and `Send` futures off this thread, and back.
 //! * [`testing`]: virtual time and deterministic order.
 //! * [`docs`]: a guide, by topic, and [where to find what you know from trio](docs::trio).
@@ -87,6 +88,8 @@
 //! | the same, [allowed to be abandoned](thread::Call::abandon_on_cancel) | yes | the function goes on, and its result is discarded |
 //! | awaiting what [`thread::spawn`] gave | yes | the future has been dropped |
 //! | [`ChildExit::wait`](process::ChildExit::wait), [`ChildExit::ended`](process::ChildExit::ended) | yes | the process goes on |
+//! | [`fs`]'s operations | before they begin; then they are waited for | nothing was done, or all of it |
+//! | [`SignalReceiver::receive`](signals::SignalReceiver::receive) | yes | no signal was taken |
 //! | [`Command::run`](process::Command::run) | yes | the program was ended and reaped |
 //! | [`Process::wait`](process::Process::wait) | yes | the process goes on |
 //! | entering or leaving a scope, [`Nursery::start_soon`], everything with `try_` | no | |
@@ -203,6 +206,7 @@ mod combine;
 pub mod docs;
 mod error;
 mod executor;
+pub mod fs;
 mod host;
 pub mod io;
 pub mod net;
@@ -210,6 +214,7 @@ mod nursery;
 pub mod process;
 mod reactor;
 mod scope;
+pub mod signals;
 pub mod sync;
 pub mod testing;
 pub mod thread;

@@ -85,9 +85,9 @@
 //! | `lowlevel.wait_readable`, `wait_writable` | [`Io::readable`](crate::io::Io::readable), [`Io::writable`](crate::io::Io::writable) |
 //! | `lowlevel.notify_closing` | not needed: what is waited for is borrowed, and cannot be closed meanwhile |
 //! | `lowlevel.FdStream` | [`PipeSender`](crate::io::PipeSender), [`PipeReceiver`](crate::io::PipeReceiver), or any descriptor in [`Io`](crate::io::Io) |
-//! | `open_file`, `wrap_file`, `Path`, `PosixPath`, `WindowsPath` | not yet |
-//! | `run_process`, `Process`, `lowlevel.open_process` | not yet |
-//! | `open_signal_receiver` | not yet |
+//! | `open_file`, `wrap_file`, `Path`, `PosixPath`, `WindowsPath` | [`File`](crate::fs::File) and the functions of [`fs`](crate::fs); paths are those of `std` |
+//! | `run_process`, `Process`, `lowlevel.open_process` | [`Command::run`](crate::process::Command::run), [`Process`](crate::process::Process), [`Command::open`](crate::process::Command::open); a process that is dropped is killed and reaped |
+//! | `open_signal_receiver` | [`SignalReceiver`](crate::signals::SignalReceiver), in any thread; [`Escalation`](crate::signals::Escalation) |
 //! | `SSLStream`, `SSLListener`, `open_ssl_over_tcp_stream`, `open_ssl_over_tcp_listeners`, `serve_ssl_over_tcp`, `NeedHandshakeError` | no: for a TLS crate over our streams. A send that was cancelled in the middle leaves such a stream unusable |
 //! | `DTLSEndpoint`, `DTLSChannel`, `DTLSChannelStatistics` | no: for a crate of its own |
 //! | `lowlevel.current_kqueue`, `monitor_kevent`, `wait_kevent`, and all of the Windows functions | no: Unix only, and nothing that one system has alone |
