@@ -37,6 +37,7 @@
 //! * `testing`, with the feature of that name: trees of actors in tests.
 //! * [`RunOptions::registry`], [`find_actor`], [`wait_for_actor`], [`Registrar`], [`parent`],
 //!   [`find_root`], [`current_actor`]: actors by their names, also of other programs.
+//! * [`dump_tree`]: what all actors are doing.
 //! * [`Error`] and what is found in it: [`RemoteActorError`], [`ContextCancelled`], [`ActorDied`],
 //!   [`PeerLost`], [`SpawnError`], ...
 //! * [`runtime`]: tasks, scopes, deadlines and everything else inside of an actor.
@@ -62,6 +63,7 @@ mod actor;
 mod context;
 mod dialog;
 mod discovery;
+mod dump;
 mod endpoint;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -87,6 +89,7 @@ pub use discovery::{
     Registrar, be_registrar, find_actor, find_root, parent, query_actor, registrar, stop_listening,
     wait_for_actor,
 };
+pub use dump::{TreeDump, dump_tree};
 pub use endpoint::{BootError, ContextKind, Dialog, Endpoint, OneWayKind, PlainKind};
 pub use error::{
     ActorDied, ConnectError, ContextCancelled, ContextMisuse, EndpointNotFound, Error, InvalidPath,

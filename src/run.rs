@@ -2,19 +2,24 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::rc::Rc;
+use std::time::Duration;
 
 use tractor_runtime::{CancelCause, CancelKind, Guest, Runtime, finally, time};
 
 use crate::actor::{Actor, Enabled, ListenOptions, host};
 use crate::discovery::{Membership, Plan, Role};
+use crate::dump;
 use crate::endpoint::{Endpoint, Table, path_of};
 use crate::error::{Error, Result};
 use crate::signals::{Stop, Taken};
 use crate::spawn::{Exposed, Watchdog, enter_if_actor, is_entered_aside, on_the_wire};
 use crate::transport::Address;
 use crate::wire::Uid;
+
+/// How long the actors of a tree may take to say what they do when SIGUSR1 asks for it.
+const DUMP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs `main` as the root actor of a tree, on this thread, until it is done.
 ///
@@ -49,11 +54,11 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// The name `root`, all three signals, and nothing enabled.
+    /// The name `root`, all four signals, and nothing enabled.
     pub fn new() -> Self {
         Self {
             name: "root".into(),
-            signals: Stop::ALL.into(),
+            signals: Stop::ALL.into_iter().chain([Stop::Dump]).collect(),
             exposed: Vec::new(),
             plan: Plan::default(),
             plain: false,
@@ -166,6 +171,12 @@ impl RunOptions {
     #[must_use]
     pub fn sighup(self, take: bool) -> Self {
         self.signal(Stop::HangUp, take)
+    }
+
+    /// Whether SIGUSR1 has the whole tree [dumped](crate::dump_tree) to the standard error.
+    #[must_use]
+    pub fn sigusr1(self, take: bool) -> Self {
+        self.signal(Stop::Dump, take)
     }
 
     fn signal(mut self, signal: Stop, take: bool) -> Self {
@@ -341,7 +352,11 @@ fn take_signals(actor: &Rc<Actor>, signals: &[Stop]) -> Result<()> {
             loop {
                 taken.pressed().await?;
                 log::info!(target: "tractor::actor", "{}", stop.name());
-                if first.replace(false) {
+                if stop == Stop::Dump {
+                    let dump = dump::of(&actor, DUMP_LIMIT).await?;
+                    // It is for people who look there; there is nobody else to be told.
+                    let _ = io::stderr().write_all(dump.as_bytes());
+                } else if first.replace(false) {
                     actor.cancel(CancelCause::new(CancelKind::Signal).with_reason(stop.name()));
                 } else {
                     actor.kill_children();

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::{SigId, flag, low_level};
 use tractor_runtime::io::Io;
 
@@ -22,6 +22,8 @@ pub(crate) enum Stop {
     Interrupt,
     Terminate,
     HangUp,
+    /// This one does not end it, but asks what it is doing.
+    Dump,
 }
 
 impl Stop {
@@ -32,6 +34,7 @@ impl Stop {
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
             Self::HangUp => "SIGHUP",
+            Self::Dump => "SIGUSR1",
         }
     }
 
@@ -40,6 +43,7 @@ impl Stop {
             Self::Interrupt => SIGINT,
             Self::Terminate => SIGTERM,
             Self::HangUp => SIGHUP,
+            Self::Dump => SIGUSR1,
         }
     }
 }
@@ -64,7 +68,9 @@ impl Taken {
             actions: Vec::new(),
             user,
         };
-        if let Some(default) = &taken.user.default {
+        if let Some(default) = &taken.user.default
+            && stop != Stop::Dump
+        {
             // Until somebody has taken notice of the first press, a second one ends the program
             // at once: it may be stuck in code that never comes back here.
             let armed = flag::register(stop.number(), default.clone())?;

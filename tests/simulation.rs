@@ -74,7 +74,7 @@ impl Drop for Actor {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Plan {
     name: String,
-    children: Vec<Plan>,
+    children: Vec<Self>,
     /// What is done in its contexts with its parent.
     deeds: Vec<Deed>,
 }
@@ -397,7 +397,7 @@ fn check(
         took <= life + levels,
         "{took:?}, of which it lived {life:?}"
     );
-    assert!(!matches!(end, End::Cancelled) || took >= life || !lived.as_ref().is_ok());
+    assert!(!matches!(end, End::Cancelled) || took >= life || lived.as_ref().is_err());
 }
 
 #[test]

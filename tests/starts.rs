@@ -478,3 +478,69 @@ fn child_is_killed_or_stopped_while_it_starts() {
         assert_eq!(marker.processes(), []);
     }
 }
+
+/// How many descriptors and threads this process has.
+fn open_here() -> (usize, usize) {
+    let count = |dir| std::fs::read_dir(dir).unwrap().count();
+    (count("/proc/self/fd"), count("/proc/self/task"))
+}
+
+const CROWD: &str = "TRACTOR_TEST_CROWD";
+
+/// In a process of its own, for it counts what is in it.
+#[test]
+fn plays_its_role() {
+    let Ok(marker) = std::env::var(CROWD) else {
+        return;
+    };
+    let _guard = HangGuard::new();
+    let crowd = |count: u64, options: SpawnOptions| {
+        tractor::run(async || {
+            tractor::nursery(async |an| {
+                nursery(async |n| {
+                    for number in 0..count {
+                        let options = options.clone();
+                        n.start_soon(async move {
+                            let portal = an.start_actor("one of many", options).await?;
+                            assert_eq!(portal.run(double, number + 100).await?, 2 * number + 200);
+                            Ok(())
+                        });
+                    }
+                    Ok(())
+                })
+                .await?;
+                an.cancel();
+                Ok(())
+            })
+            .await
+        })
+        .unwrap();
+    };
+    let options = options(SpawnOptions::new())
+        .env_remove(CROWD)
+        .env(MARKER, marker)
+        .handshake_limit(Duration::from_secs(60))
+        .grace(Duration::from_secs(60));
+    // What is there once a process is there after the first of them.
+    crowd(1, options.clone());
+    crowd(1, options.clone().in_thread());
+    let before = open_here();
+    crowd(500, options.clone().in_thread());
+    assert_eq!(open_here(), before, "after 500 threads");
+    crowd(100, options);
+    assert_eq!(open_here(), before, "after 100 processes");
+    std::process::exit(0);
+}
+
+#[test]
+fn five_hundred_threads_and_a_hundred_processes_leave_no_descriptor_and_no_thread() {
+    let marker = Marker::new();
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "plays_its_role", "--nocapture"])
+        .env(CROWD, marker.text())
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    assert_eq!(marker.processes(), []);
+}

@@ -1,6 +1,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use indexmap::map::Entry;
@@ -13,6 +14,7 @@ use super::serve;
 use super::{Actor, ConnectionId};
 use crate::context::Half;
 use crate::dialog::{Cause, Loss, Setup};
+use crate::dump;
 use crate::error::{self, PeerLost};
 use crate::nursery::{ActorEnd, Ends};
 use crate::spawn::Exit;
@@ -61,6 +63,14 @@ pub(crate) struct Connection {
 enum Request {
     CancelTask(Weak<Half>),
     CancelActor(Rc<Ack>),
+    Dump(Rc<DumpAnswer>),
+}
+
+/// The answer to a request for what an actor is doing.
+#[derive(Debug, Default)]
+pub(crate) struct DumpAnswer {
+    pub(crate) event: Event,
+    pub(crate) text: RefCell<Option<String>>,
 }
 
 /// The answer to a request to cancel an actor.
@@ -72,11 +82,20 @@ pub(crate) struct Ack {
     pub(crate) at: Cell<Option<Instant>>,
 }
 
+/// What an actor is asked for what it is doing.
+const DUMP: &str = "x_dump";
+
 /// What an actor tells its parent when it ends. There is no answer.
 const REPORT: &str = "x_report";
 
 /// So that a report fits any limit.
 const REPORTED_AT_ONCE: usize = 100;
+
+#[derive(Serialize, Deserialize)]
+struct DumpRequest {
+    /// How long the answer is waited for.
+    ms: u64,
+}
 
 #[derive(Serialize, Deserialize)]
 struct Report {
@@ -317,6 +336,32 @@ impl Connection {
         ack
     }
 
+    /// Asks the peer's actor what it is doing.
+    pub(crate) fn request_dump(&self, limit: Duration) -> Rc<DumpAnswer> {
+        let answer = Rc::new(DumpAnswer::default());
+        if !self.is_up() || !self.features.causes {
+            answer.event.set();
+            return answer;
+        }
+        let info = error::cause_to_wire(&CancelCause::new(CancelKind::Requested));
+        let ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let kwargs = Payload::encode(&DumpRequest { ms }).expect("a number can be encoded");
+        let request = Request::Dump(answer.clone());
+        self.request(DUMP, kwargs, info, request);
+        answer
+    }
+
+    /// Whether the peer is an actor that this one has started.
+    pub(crate) fn is_to_child(&self) -> bool {
+        self.reports.borrow().is_some()
+    }
+
+    /// The endpoints of the dialogs on it, for people.
+    pub(crate) fn dialog_paths(&self) -> Vec<String> {
+        let halves = self.all_halves();
+        halves.iter().map(|half| half.path().to_string()).collect()
+    }
+
     /// From now on the peer, a child, is listened to when it tells how its own children ended.
     pub(crate) fn hear_reports(&self, ends: &Rc<Ends>) {
         *self.reports.borrow_mut() = Some(ends.clone());
@@ -412,12 +457,16 @@ impl Connection {
             }
             return;
         }
-        let accepted = match message {
-            Message::CancelAck { pld, .. } => pld,
-            Message::Error(_) | Message::Return { .. } => false,
+        let (accepted, value) = match message {
+            Message::CancelAck { pld, .. } => (pld, None),
+            Message::Error(_) => (false, None),
+            Message::Return { pld, .. } => (false, Some(pld)),
             _ => return,
         };
         let request = self.requests.borrow_mut().swap_remove(cid);
+        if let (Some(Request::Dump(answer)), Some(value)) = (&request, value) {
+            *answer.text.borrow_mut() = value.decode().ok();
+        }
         match request {
             Some(request) => request.answered(accepted),
             // It was on the way when its dialog ended.
@@ -474,6 +523,25 @@ impl Connection {
                 }
                 Err(error) => self.refuse(&start, "TypeError", &error.to_string()),
             },
+            DUMP if self.may_cancel.get() => {
+                if let Some(actor) = self.actor() {
+                    let (conn, cid) = (self.clone(), start.cid.clone());
+                    let functype = FuncType::AsyncFunc;
+                    self.send_own(&Message::StartAck { cid, functype });
+                    let services = actor.services().clone();
+                    let asked = start.kwargs.decode::<DumpRequest>();
+                    let limit = Duration::from_millis(asked.map_or(0, |asked| asked.ms));
+                    // If the actor takes no more tasks, who asked waits no longer than that.
+                    let _ = services.start_soon(async move {
+                        let text = dump::of(&actor, limit).await?;
+                        if let Ok(pld) = Payload::encode(&text) {
+                            let cid = start.cid.clone();
+                            conn.send_own(&Message::Return { cid, pld });
+                        }
+                        Ok(())
+                    });
+                }
+            }
             REPORT if self.reports.borrow().is_some() => {
                 let reports = self.reports.borrow().clone();
                 match (reports, start.kwargs.decode::<Report>()) {
@@ -545,6 +613,7 @@ impl Request {
                 ack.at.set(accepted.then(time::now));
                 ack.event.set();
             }
+            Self::Dump(answer) => answer.event.set(),
         }
     }
 }

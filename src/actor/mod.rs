@@ -207,6 +207,12 @@ impl Actor {
         ConnectionId(self.connected.get())
     }
 
+    /// Those that are there.
+    pub(crate) fn connections(&self) -> Vec<Rc<Connection>> {
+        let connections = self.connections.borrow();
+        connections.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Remembers a connection for as long as it is one.
     fn connected(&self, conn: &Rc<Connection>) {
         let mut connections = self.connections.borrow_mut();
