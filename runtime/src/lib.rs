@@ -47,52 +47,8 @@
 //! An operation that is a *checkpoint* is a cancel point: if the scope is cancelled before its
 //! first attempt, it answers [`Cancelled`] and has had no effect; afterwards a result that is there
 //! beats a cancellation. It is also a schedule point: a task that never has to wait yields to the
-//! others after every 128 operations.
-//!
-//! | operation | cancel point | after a cancellation |
-//! | --- | --- | --- |
-//! | [`checkpoint`], [`checkpoint_if_cancelled`] | yes | |
-//! | [`check_cancelled`] | yes, but it neither awaits nor yields | |
-//! | [`cancel_shielded_checkpoint`] | no | |
-//! | [`sleep`](time::sleep), [`sleep_until`](time::sleep_until), [`sleep_forever`](time::sleep_forever) | yes | the timer is gone |
-//! | [`stopping`] | yes | |
-//! | [`until_stopping`] | no: it is for `work` to see a cancellation | |
-//! | [`Event::wait`](sync::Event::wait) | yes | the waiter is gone |
-//! | [`Sender::send`](sync::Sender::send) | yes | the error has the item |
-//! | [`Receiver::recv`](sync::Receiver::recv), [`Receiver::next`](sync::Receiver::next), [`Receiver::items`](sync::Receiver::items) | yes | no item was taken; one that was on its way goes to the next receiver |
-//! | [`Lock::lock`](sync::Lock::lock) | yes | the lock was not taken; if it was on its way, it goes to the next |
-//! | [`Semaphore::acquire`](sync::Semaphore::acquire), [`CapacityLimiter::acquire`](sync::CapacityLimiter::acquire) | yes | no permit was taken; one that was on its way goes to the next |
-//! | [`Condition::wait`](sync::Condition::wait) | yes; it waits for the lock first | the error has the lock; a notification that had come goes to the next |
-//! | [`ParkingLot::park`](sync::ParkingLot::park) | yes | it is not parked; a wake-up that had come goes to the next |
-//! | [`Barrier::wait`](sync::Barrier::wait) | yes | it does not count as arrived |
-//! | [`BroadcastReceiver::recv`](sync::BroadcastReceiver::recv) | yes | no item was taken |
-//! | [`WatchReceiver::changed`](sync::WatchReceiver::changed) | yes | the value does not count as seen |
-//! | [`Producer::send`](sync::Producer::send) | yes | the item is dropped, if nobody received it |
-//! | awaiting a [`TaskHandle`] or [`SharedTask`], [`TaskHandle::gone`] | yes | the child goes on |
-//! | [`Nursery::start`] | no: the child is cancelled in its place, and waited for | the result is the child's |
-//! | [`CancelToken::cancelled`] | yes | |
-//! | [`race`], [`wait_any`], [`first_ok`], [`gather`], [`gather_limited`], [`join_all`], [`with_producer`](sync::with_producer) | no: what runs is cancelled in their place, and waited for | nothing of it is left |
-//! | [`Nursery::start_soon_limited`] | yes | the child is not started, and dropped |
-//! | leaving a [`nursery`] | no: the children are cancelled in its place, and waited for | no child is left |
-//! | [`Io`](io::Io)'s operations | yes | nothing was read or written |
-//! | [`receive_some`](io::ReceiveStream::receive_some) | yes | nothing was received |
-//! | [`send_rest`](io::SendStream::send_rest) | yes, between pieces too | the slice is what has not been sent |
-//! | [`send_all`](io::SendStream::send_all) | yes, between pieces too | some of it may have been sent |
-//! | [`send_some`](net::SocketStream::send_some), [`send_ready`](io::SendStream::send_ready), [`send_eof`](io::SendStream::send_eof), datagrams | yes | nothing was sent, or told |
-//! | [`close`](io::Close::close) of anything | no | |
-//! | [`accept`](net::Listener::accept) | yes | no connection was taken |
-//! | [`connect_tcp`](net::connect_tcp), [`connect_unix`](net::connect_unix), [`happy_eyeballs`](net::happy_eyeballs) | yes | every socket is closed |
-//! | [`resolve`](net::resolve) | yes | a thread may go on asking; its answer is discarded |
-//! | [`serve_tcp`](net::serve_tcp), [`serve_listeners`](net::serve_listeners) | yes | listeners and connections are closed |
-//! | [`thread::run_sync`] | before it begins; then it is waited for | the function was not run, or has its result |
-//! | the same, [allowed to be abandoned](thread::Call::abandon_on_cancel) | yes | the function goes on, and its result is discarded |
-//! | awaiting what [`thread::spawn`] gave | yes | the future has been dropped |
-//! | [`ChildExit::wait`](process::ChildExit::wait), [`ChildExit::ended`](process::ChildExit::ended) | yes | the process goes on |
-//! | [`fs`]'s operations | before they begin; then they are waited for | nothing was done, or all of it |
-//! | [`SignalReceiver::receive`](signals::SignalReceiver::receive) | yes | no signal was taken |
-//! | [`Command::run`](process::Command::run) | yes | the program was ended and reaped |
-//! | [`Process::wait`](process::Process::wait) | yes | the process goes on |
-//! | entering or leaving a scope, [`Nursery::start_soon`], everything with `try_` | no | |
+//! others after every 128 operations. [The list of all operations](docs::checkpoints) says which are,
+//! and what is true after each was cancelled.
 //!
 //! # Guarantees
 //!

@@ -35,19 +35,19 @@ enum Step {
     Deadline(u8, Option<u8>),
     Fail,
     /// Goes on whatever became of the steps inside.
-    Swallow(Vec<Step>),
-    Locked(Vec<Step>),
-    UntilStopping(Vec<Step>),
-    Cancellable(Vec<Step>),
+    Swallow(Vec<Self>),
+    Locked(Vec<Self>),
+    UntilStopping(Vec<Self>),
+    Cancellable(Vec<Self>),
     Scope {
         timeout: Option<u8>,
         /// Shielded scopes always have a timeout, or nothing might end them.
         shield: bool,
-        steps: Vec<Step>,
+        steps: Vec<Self>,
     },
     Nursery {
-        children: Vec<(Kind, Vec<Step>)>,
-        body: Vec<Step>,
+        children: Vec<(Kind, Vec<Self>)>,
+        body: Vec<Self>,
     },
 }
 
