@@ -29,7 +29,7 @@
 //! | `Nursery.start_soon` | [`Nursery::start_soon`], which gives a [`TaskHandle`]: to await its value, or cancel it alone |
 //! | `Nursery.start`, `TaskStatus`, `TASK_STATUS_IGNORED` | [`Nursery::start`], [`TaskStatus`], [`TaskStatus::ignored`] |
 //! | `Nursery.cancel_scope` | [`Nursery::scope`], [`Nursery::cancel`] |
-//! | `Nursery.child_tasks`, `parent_task` | not yet |
+//! | `Nursery.child_tasks`, `parent_task` | [`dump`](crate::dump()): all tasks, scopes and nurseries, as text and as data |
 //! | `strict_exception_groups` | always strict, and a group of one is that one |
 //! | `current_time` | [`time::now`](crate::time::now) |
 //! | `current_effective_deadline` | [`current_effective_deadline`] |
@@ -80,7 +80,7 @@
 //! | `socket.socket`, `socketpair`, `fromfd`, `fromshare`, `from_stdlib_socket`, `SocketType` | any socket of `std`, or of another crate, in [`Io`](crate::io::Io); [`SocketStream::new`](crate::net::SocketStream::new), [`SocketStream::pair`](crate::net::SocketStream::pair), [`UdpSocket`](crate::net::UdpSocket) |
 //! | `socket.getaddrinfo` | [`resolve`](crate::net::resolve) |
 //! | `socket.getnameinfo`, `getprotobyname` | no: [`thread::run_sync`](crate::thread::run_sync) with a crate for it |
-//! | `abc.HostnameResolver`, `SocketFactory`, `socket.set_custom_hostname_resolver`, `set_custom_socket_factory` | not yet |
+//! | `abc.HostnameResolver`, `SocketFactory`, `socket.set_custom_hostname_resolver`, `set_custom_socket_factory` | no: [`happy_eyeballs`](crate::net::happy_eyeballs) connects by any function, and code for any [`Stream`](crate::io::Stream) takes a [`MemoryStream`](crate::testing::MemoryStream) |
 //! | `socket.is_readable`, `did_shutdown_SHUT_WR`, `sendfile` | no |
 //! | `lowlevel.wait_readable`, `wait_writable` | [`Io::readable`](crate::io::Io::readable), [`Io::writable`](crate::io::Io::writable) |
 //! | `lowlevel.notify_closing` | not needed: what is waited for is borrowed, and cannot be closed meanwhile |
@@ -112,14 +112,14 @@
 //! | `lowlevel.checkpoint`, `checkpoint_if_cancelled`, `cancel_shielded_checkpoint` | [`checkpoint`], [`checkpoint_if_cancelled`], [`cancel_shielded_checkpoint`]; [`check_cancelled`] looks at the clock, and does not await |
 //! | `lowlevel.wait_task_rescheduled`, `reschedule`, `Abort`, `RaiseCancelT` | any future: its waker is the reschedule, its `Drop` the abort. [`ParkingLot`](crate::sync::ParkingLot) is the ready-made one |
 //! | `lowlevel.Task`, `current_task` | [`TaskId`], [`current_task`] |
-//! | `lowlevel.current_root_task` | not yet |
-//! | `lowlevel.RunVar`, `RunVarToken`, `Task.context`, `Task.custom_sleep_data` | not yet |
-//! | `lowlevel.spawn_system_task` | not yet |
-//! | `lowlevel.start_guest_run` | not yet |
+//! | `lowlevel.current_root_task` | the first entry of a [`dump`](crate::dump()); [`TaskId::parent`](crate::TaskId::parent) goes up |
+//! | `lowlevel.RunVar`, `RunVarToken`, `Task.context`, `Task.custom_sleep_data` | [`RunVar`](crate::RunVar); in place of a context [`TreeVar`](crate::TreeVar), which children have from their nursery |
+//! | `lowlevel.spawn_system_task` | no: a [service](crate::ChildOptions::service) of a nursery around everything, which ends after the others |
+//! | `lowlevel.start_guest_run` | [`Runtime::guest`](crate::Runtime::guest), [`Guest`](crate::Guest); or as a future of any executor, [`Runtime::run_in`](crate::Runtime::run_in) |
 //! | `lowlevel.in_trio_run`, `in_trio_task` | [`in_runtime`]; [`current_task`] is `None` outside of tasks |
 //! | `lowlevel.current_statistics`, `RunStatistics` | [`statistics`], [`Statistics`] |
 //! | `lowlevel.current_clock`, `abc.Clock` | [`VirtualClock`](crate::testing::VirtualClock); other clocks no: what a clock has to do to be waited for is the runtime's own |
-//! | `lowlevel.add_instrument`, `remove_instrument`, `abc.Instrument` and its nine hooks | not yet |
+//! | `lowlevel.add_instrument`, `remove_instrument`, `abc.Instrument` and its nine hooks | [`Instrument`](crate::Instrument), [`add_instrument`](crate::add_instrument), [`remove_instrument`](crate::remove_instrument); ready-made [`EventLog`](crate::EventLog) and [`Watchdog`](crate::Watchdog) |
 //! | `Task.iter_await_frames` | no: futures have no frames that can be walked |
 //! | `TrioInternalError` | a panic that says what was violated |
 //! | `TrioDeprecationWarning`, `__version__` | the compiler's and Cargo's |
@@ -132,14 +132,14 @@
 //! | --- | --- |
 //! | `testing.MockClock` | [`VirtualClock`](crate::testing::VirtualClock) |
 //! | `testing.wait_all_tasks_blocked` | [`wait_all_tasks_blocked`](crate::testing::wait_all_tasks_blocked), [`wait_all_tasks_blocked_for`](crate::testing::wait_all_tasks_blocked_for) |
-//! | `testing.Sequencer` | not yet |
+//! | `testing.Sequencer` | [`Sequencer`](crate::testing::Sequencer) |
 //! | `testing.assert_checkpoints`, `assert_no_checkpoints` | [`assert_checkpoints`](crate::testing::assert_checkpoints), [`assert_no_checkpoints`](crate::testing::assert_no_checkpoints) |
 //! | `testing.trio_test` | a function: [`testing::run`](crate::testing::run) |
 //! | `testing.MemorySendStream`, `MemoryReceiveStream`, `memory_stream_pump` | [`MemorySender`](crate::testing::MemorySender), [`MemoryReceiver`](crate::testing::MemoryReceiver); [`MemoryLink`](crate::testing::MemoryLink) in place of pumps and hooks |
 //! | `testing.memory_stream_pair`, `memory_stream_one_way_pair` | [`memory_stream_pair`](crate::testing::memory_stream_pair), [`memory_stream_one_way_pair`](crate::testing::memory_stream_one_way_pair) |
 //! | `testing.lockstep_stream_pair`, `lockstep_stream_one_way_pair` | [`lockstep_stream_pair`](crate::testing::lockstep_stream_pair), [`lockstep_stream_one_way_pair`](crate::testing::lockstep_stream_one_way_pair) |
 //! | `testing.check_one_way_stream`, `check_two_way_stream`, `check_half_closeable_stream` | [`check_one_way_stream`](crate::testing::check_one_way_stream), [`check_two_way_stream`](crate::testing::check_two_way_stream), [`check_half_closeable_stream`](crate::testing::check_half_closeable_stream) |
-//! | `testing.open_stream_to_socket_listener` | not yet |
+//! | `testing.open_stream_to_socket_listener` | [`connect_tcp`](crate::net::connect_tcp) or [`connect_unix`](crate::net::connect_unix) to the address of the [`SocketListener`](crate::net::SocketListener) |
 //! | `testing.RaisesGroup`, `Matcher` | [`Error::leaves`], [`Error::split`], [`Error::downcast_ref`] |
 //! | FakeNet | no: [`MemoryLink`](crate::testing::MemoryLink) for one connection |
 //! | random order of a batch | [`testing::run_seeded`](crate::testing::run_seeded), [`RuntimeBuilder::seed`] |
