@@ -1,5 +1,5 @@
-//! An orderly end: asked to stop, a server takes no more requests and finishes those it has; what is
-//! not done when the grace is over is cancelled.
+//! An orderly end: asked to stop, a server takes no more requests and finishes those it has; what
+//! is not done when the grace is over is cancelled.
 //!
 //!     cargo run --example shutdown
 
@@ -24,7 +24,8 @@ pub(crate) async fn show(out: &mut impl Write) -> Result<()> {
     let (served, took) = serve_for_a_while(&[2, 4]).await?;
     writeln!(out, "{served} requests were finished: {}", took < GRACE)?;
 
-    // One request takes for ever, and is cut short when the grace is over; not before, and no later.
+    // One request takes for ever, and is cut short when the grace is over; not before, and no
+    // later.
     let (served, took) = serve_for_a_while(&[2, 1_000_000]).await?;
     writeln!(out, "{served} request was finished: {}", took >= GRACE)?;
     Ok(())

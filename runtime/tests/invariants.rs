@@ -1,5 +1,6 @@
-//! Random programs: trees of tasks, scopes, shields, channels, locks, sleeps, cancels and stops. What
-//! must always hold is looked at after every step, and each program is run twice with one seed.
+//! Random programs: trees of tasks, scopes, shields, channels, locks, sleeps, cancels and stops.
+//! What must always hold is looked at after every step, and each program is run twice with one
+//! seed.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Soft cancel: asked to stop, code that opted in ends in its own time, and the rest when the grace is
-//! over.
+//! Soft cancel: asked to stop, code that opted in ends in its own time, and the rest when the grace
+//! is over.
 
 mod common;
 
@@ -413,7 +413,8 @@ fn child_of_a_stopping_nursery_that_has_started() {
                 n.stop(GRACE);
                 Ok(())
             });
-            // The caller of `start` hides what its nursery is asked, until the child is the nursery's.
+            // The caller of `start` hides what its nursery is asked, until the child is the
+            // nursery's.
             shield(n.start(async |status| {
                 ready.set();
                 sleep(SECOND).await?;

@@ -1,4 +1,5 @@
-//! What there is for tests: the virtual clock, waiting until nothing moves, seeded order, sequences.
+//! What there is for tests: the virtual clock, waiting until nothing moves, seeded order,
+//! sequences.
 
 mod common;
 

@@ -1,11 +1,12 @@
-//! Every operation that waits: whether it is a cancel point, and what is true after it was cancelled.
+//! Every operation that waits: whether it is a cancel point, and what is true after it was
+//! cancelled.
 //!
 //! A *cancel point* that is reached in a cancelled scope answers [`Cancelled`], before it has had
 //! any effect. While it waits, a result that is there beats a cancellation.
 //!
-//! A *schedule point* lets other tasks run. Most operations are one by *share*: a task that never has to
-//! wait yields to the others after 128 operations, before the first attempt of the next, and never
-//! between its effect and its return.
+//! A *schedule point* lets other tasks run. Most operations are one by *share*: a task that never
+//! has to wait yields to the others after 128 operations, before the first attempt of the next, and
+//! never between its effect and its return.
 //!
 //! Both together are a *checkpoint*.
 //!

@@ -9,8 +9,8 @@
 //! | [`shield_for`] | where it is awaited | as long as its limit, if the scope is cancelled |
 //! | [`shield`] | where it is awaited | as long as it takes |
 //!
-//! Use [`finally`] where the work may be in a future that knows nothing of scopes: that is dropped by
-//! a cancellation, and code behind it would not run.
+//! Use [`finally`] where the work may be in a future that knows nothing of scopes: that is dropped
+//! by a cancellation, and code behind it would not run.
 //!
 //! ```
 //! use std::time::Duration;

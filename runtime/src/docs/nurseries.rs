@@ -42,9 +42,9 @@
 //!
 //! # Services
 //!
-//! A child that is there for the others, such as a heartbeat or a cache, would keep the nursery open
-//! for ever. As a [service](crate::ChildOptions::service) it is cancelled when all others have ended, after
-//! them, and is waited for.
+//! A child that is there for the others, such as a heartbeat or a cache, would keep the nursery
+//! open for ever. As a [service](crate::ChildOptions::service) it is cancelled when all others have
+//! ended, after them, and is waited for.
 //!
 //! # What to look out for
 //!

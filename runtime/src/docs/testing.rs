@@ -1,10 +1,10 @@
 //! Tests that take no time and repeat exactly.
 //!
 //! [`testing::run`] is the entry of a test. Its clock stands still, and jumps to the next deadline
-//! whenever every task waits: an hour of sleep is over at once, and a timeout fires exactly when it is
-//! due. Tasks that are ready at the same time run in an order that a seed decides. If the test fails,
-//! the seed is printed; with the environment variable `TRACTOR_SEED` the same order comes again, and
-//! [`testing::run_seeded`] tries any.
+//! whenever every task waits: an hour of sleep is over at once, and a timeout fires exactly when it
+//! is due. Tasks that are ready at the same time run in an order that a seed decides. If the test
+//! fails, the seed is printed; with the environment variable `TRACTOR_SEED` the same order comes
+//! again, and [`testing::run_seeded`] tries any.
 //!
 //! ```
 //! use std::time::Duration;
@@ -30,9 +30,9 @@
 //!
 //! # The clock
 //!
-//! A [`VirtualClock`] of one's own, given to [`RuntimeBuilder::clock`], jumps when it is told to, jumps by
-//! itself, or goes at a rate. It does not jump while a function runs in a thread for the runtime, for
-//! what that brings may be due first.
+//! A [`VirtualClock`] of one's own, given to [`RuntimeBuilder::clock`], jumps when it is told to,
+//! jumps by itself, or goes at a rate. It does not jump while a function runs in a thread for the
+//! runtime, for what that brings may be due first.
 //!
 //! # The outside
 //!
@@ -47,8 +47,8 @@
 //! # What hangs
 //!
 //! [`dump`] is the tree of tasks, with what each waits for. A runtime in which everything waits for
-//! something that nobody can bring logs that tree by itself. A [`Watchdog`] warns of tasks that do not
-//! yield, and any [`Instrument`] may count.
+//! something that nobody can bring logs that tree by itself. A [`Watchdog`] warns of tasks that do
+//! not yield, and any [`Instrument`] may count.
 //!
 //! [`testing::run`]: crate::testing::run
 //! [`testing::run_seeded`]: crate::testing::run_seeded

@@ -4,8 +4,8 @@ use super::{Instrument, TaskInfo};
 use crate::cause::CancelCause;
 
 /// An [`Instrument`] that logs what happens: tasks that begin, block and end with the target
-/// `tractor::task`, at the levels debug and (for blocking) trace, and scopes that are cancelled with
-/// the target `tractor::scope` at the level debug.
+/// `tractor::task`, at the levels debug and (for blocking) trace, and scopes that are cancelled
+/// with the target `tractor::scope` at the level debug.
 ///
 /// The keys of its records are `task` and `scope`, the place where the scope was made.
 #[derive(Clone, Copy, Debug, Default)]

@@ -37,8 +37,8 @@ pub trait Instrument {
     /// It was. Also if it panicked.
     fn after_poll(&self, _task: &TaskInfo) {}
 
-    /// A task was polled and waits now, in this operation of the runtime or, if `None`, for a nursery
-    /// or in a future of another library.
+    /// A task was polled and waits now, in this operation of the runtime or, if `None`, for a
+    /// nursery or in a future of another library.
     fn task_blocked(&self, _task: &TaskInfo, _operation: Option<&'static str>) {}
 
     /// A task has ended.
@@ -47,8 +47,8 @@ pub trait Instrument {
     /// A scope was cancelled that was made there.
     fn scope_cancelled(&self, _cause: &CancelCause, _location: &'static Location<'static>) {}
 
-    /// Nothing is ready: the runtime waits for something to come from outside, at most until then by
-    /// its own clock.
+    /// Nothing is ready: the runtime waits for something to come from outside, at most until then
+    /// by its own clock.
     fn before_wait(&self, _until: Option<Instant>) {}
 
     /// It does no longer.
@@ -211,7 +211,8 @@ impl Core {
         if !worked || !heard || worked_for || self.next_deadline().is_some() {
             return;
         }
-        // To look is dear when there are many tasks, and of no use if some wait for a descriptor, say.
+        // To look is dear when there are many tasks, and of no use if some wait for a descriptor,
+        // say.
         let vain = self.looked_in_vain.get();
         self.looked_in_vain.set(vain.saturating_add(1));
         if vain > 0 && !vain.is_power_of_two() {

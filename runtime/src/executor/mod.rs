@@ -321,8 +321,8 @@ impl Core {
         }
     }
 
-    /// Wakes whom other threads woke. Not those that come meanwhile: threads that never stop to wake
-    /// would stop the turn.
+    /// Wakes whom other threads woke. Not those that come meanwhile: threads that never stop to
+    /// wake would stop the turn.
     #[inline]
     fn take_posted(&self) -> bool {
         let mailbox = self.registration.mailbox();

@@ -102,7 +102,11 @@ impl Instrument for Watchdog {
         if let Some(poll) = poll {
             let took = poll.since.elapsed();
             if took >= self.shared.limit {
-                log::warn!(target: TARGET, task:% = poll.task; "{} did not yield for {took:.2?}", poll.task);
+                let task = poll.task;
+                log::warn!(
+                    target: TARGET, task:% = task;
+                    "{task} did not yield for {took:.2?}"
+                );
             }
         }
     }

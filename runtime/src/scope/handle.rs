@@ -134,8 +134,8 @@ impl ScopeHandle {
     /// Asks the scope to stop within `grace`; then it is cancelled.
     ///
     /// Who cares to know sees it with [`stopping`](crate::stopping),
-    /// [`until_stopping`](crate::until_stopping) or [`is_stopping`](crate::is_stopping), and ends in
-    /// its own time; everything else goes on until the grace is over. A shield hides this as it
+    /// [`until_stopping`](crate::until_stopping) or [`is_stopping`](crate::is_stopping), and ends
+    /// in its own time; everything else goes on until the grace is over. A shield hides this as it
     /// hides a cancellation. A second call may bring the end nearer, never further away, and the
     /// first cause stays. The end of the grace counts in the effective deadline.
     ///

@@ -17,8 +17,8 @@ use crate::executor::{Here, current, try_current};
 /// A variable that has a value in a part of the tree of tasks: where it was given one, and in
 /// everything inside of that.
 ///
-/// A child of a nursery has the value of the place where the nursery was opened, and not of the place
-/// where it was started: as with cancellation. (So a child that
+/// A child of a nursery has the value of the place where the nursery was opened, and not of the
+/// place where it was started: as with cancellation. (So a child that
 /// [`start`](crate::Nursery::start) waits for has the caller's until it has started.)
 ///
 /// ```

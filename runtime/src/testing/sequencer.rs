@@ -59,8 +59,9 @@ impl Sequencer {
     ///
     /// # Errors
     ///
-    /// [`SequenceError`], if the number was used before, or if somebody was cancelled or dropped while
-    /// waiting: then nobody's turn ever comes. [`Cancelled`](crate::Cancelled) if the scope is.
+    /// [`SequenceError`], if the number was used before, or if somebody was cancelled or dropped
+    /// while waiting: then nobody's turn ever comes. [`Cancelled`](crate::Cancelled) if the scope
+    /// is.
     pub fn turn(&self, number: usize) -> AwaitTurn<'_> {
         AwaitTurn {
             sequencer: self,
