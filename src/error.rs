@@ -681,8 +681,6 @@ pub enum ContextMisuse {
     OpenedAfterCancel,
     /// The stream was opened twice.
     OpenedTwice,
-    /// An actor called itself.
-    WithOneself,
     /// An item was given to a [`Sink`](futures_sink::Sink) that had not said that it is ready.
     NotReady,
 }
@@ -694,7 +692,6 @@ impl fmt::Display for ContextMisuse {
             Self::NotStarted => "the stream was opened before `started` was called",
             Self::OpenedAfterCancel => "the stream was opened after the context was cancelled",
             Self::NotReady => "the stream was not ready for an item",
-            Self::WithOneself => "an actor cannot call itself: call the function",
             Self::OpenedTwice => "a context has one stream, and it was opened already",
         })
     }

@@ -14,7 +14,7 @@ use super::{Caller, Context, ContextOptions, Half};
 use crate::actor::{Connection, to_dialog};
 use crate::dialog::{BodyEnd, Cause, Exit, Kind, Resolution};
 use crate::endpoint::{Dialog, Path};
-use crate::error::{ContextCancelled, ContextMisuse, MsgTypeError};
+use crate::error::{ContextCancelled, MsgTypeError};
 use crate::stream::{MsgStream, ReceiveStream};
 use crate::wire::{CauseKind, Cid, Payload, Start};
 
@@ -49,7 +49,7 @@ pub(crate) async fn call<R: DeserializeOwned>(
     kwargs: Payload,
 ) -> Result<R> {
     checkpoint_if_cancelled().await?;
-    let block = Block::open(conn, Kind::Function, path, kwargs, &ContextOptions::new())?;
+    let block = Block::open(conn, Kind::Function, path, kwargs, &ContextOptions::new());
     let half = block.half();
     let answered = async {
         loop {
@@ -84,7 +84,7 @@ pub(crate) async fn open<D: Dialog, R: DeserializeOwned, T>(
     body: impl AsyncFnOnce(&Context<D, Caller<R>>, D::Started) -> Result<T>,
 ) -> Result<Ended<T>> {
     checkpoint_if_cancelled().await?;
-    let block = Block::open(conn, Kind::Context, path, kwargs, &options)?;
+    let block = Block::open(conn, Kind::Context, path, kwargs, &options);
     let ctx = Context::new(block.half().clone());
     block.run(async |first| body(&ctx, first).await).await
 }
@@ -98,7 +98,7 @@ pub(crate) async fn open_one_way<R, T>(
     body: impl AsyncFnOnce(&ReceiveStream<R>) -> Result<T>,
 ) -> Result<Ended<T>> {
     checkpoint_if_cancelled().await?;
-    let block = Block::open(conn, Kind::OneWay, path, kwargs, &options)?;
+    let block = Block::open(conn, Kind::OneWay, path, kwargs, &options);
     let half = block.half();
     block
         .run(async |(): ()| {
@@ -208,10 +208,7 @@ impl Block {
         path: Path,
         kwargs: Payload,
         options: &ContextOptions,
-    ) -> Result<Self> {
-        if conn.peer() == conn.own() {
-            return Err(ContextMisuse::WithOneself.into());
-        }
+    ) -> Self {
         let name = path.to_string();
         let own = conn.own().clone();
         let mut start = Start::new(Cid::fresh(), path.ns, path.func, kwargs, own);
@@ -225,7 +222,7 @@ impl Block {
         let half = Half::parent(conn, kind, name, start, options.buffering());
         half.set_cancel_bound(options.cancel_bound);
         half.open();
-        Ok(Self { half, deadline })
+        Self { half, deadline }
     }
 
     fn half(&self) -> &Rc<Half> {
