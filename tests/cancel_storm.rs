@@ -214,11 +214,11 @@ async fn ms(count: u64) -> Result<()> {
 }
 
 /// One actor: some rounds, and one in which it is cancelled by a third.
-async fn storm(spawned_as: SpawnedAs, rng: &mut Rng) -> Result<()> {
+async fn storm(spawned_as: SpawnedAs, rounds: u64, rng: &mut Rng) -> Result<()> {
     let ended = tractor::nursery(async |an| {
         let options = spawned_as.options().enable(stormy).enable(ends_by_third);
         let portal = an.start_actor("actor", options).await?;
-        for _ in 1..ROUNDS_OF_AN_ACTOR {
+        for _ in 1..rounds {
             round(&portal, rng, None).await?;
         }
         let when = rng.u64(1..20);
@@ -371,7 +371,12 @@ fn none_is_lost_and_none_is_laid_to_another() {
         // A limit for each, for the whole may be told to take hours.
         let _guard = HangGuard::new();
         let result = testing::run_seeded(seed, async || {
-            storm(SpawnedAs::Memory, &mut Rng::with_seed(seed)).await
+            storm(
+                SpawnedAs::Memory,
+                ROUNDS_OF_AN_ACTOR,
+                &mut Rng::with_seed(seed),
+            )
+            .await
         });
         result.unwrap_or_else(|error| panic!("STORM_SEED={seed}: {error:?}"));
         assert_eq!(LIVE.get(), 0, "STORM_SEED={seed}: tasks are left");
@@ -394,7 +399,7 @@ fn none_is_lost_over_sockets_either() {
     let _alone = ALONE.lock();
     let mut rng = Rng::with_seed(seed());
     tree_of(Cell::Thread, async |_: SpawnOptions| {
-        storm(SpawnedAs::Thread, &mut rng).await
+        storm(SpawnedAs::Thread, 3, &mut rng).await
     })
     .unwrap();
     assert_eq!(LIVE.get(), 0, "tasks are left");
