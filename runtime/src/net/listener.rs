@@ -55,6 +55,7 @@ impl<L: AsFd> SocketListener<L> {
     /// not listen.
     pub fn new(socket: L) -> io::Result<Self> {
         // Where it cannot be asked it is believed.
+        #[cfg(not(target_vendor = "apple"))]
         if let Ok(false) = sockopt::socket_acceptconn(&socket) {
             let text = "the socket does not listen";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
