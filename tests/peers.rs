@@ -4,6 +4,7 @@ mod common;
 #[path = "common/places.rs"]
 mod places;
 
+use std::cell::Cell as Flag;
 use std::fmt;
 use std::time::Duration;
 
@@ -76,6 +77,16 @@ async fn fail_to_start(ctx: &mut Context<Opaques>, peer: String) -> Result<()> {
 }
 endpoint!(fail_to_start);
 
+thread_local! {
+    /// Whether `just_call` has seen what became of its peer.
+    static WAS_TOLD: Flag<bool> = const { Flag::new(false) };
+}
+
+async fn was_told((): ()) -> Result<bool> {
+    Ok(WAS_TOLD.get())
+}
+endpoint!(was_told);
+
 /// Takes what `count_up` at the peer sends, until that is cancelled.
 async fn just_call(ctx: &mut Context<Plain>, peer: String) -> Result<()> {
     let peer = reach(&peer).await?;
@@ -99,6 +110,7 @@ async fn just_call(ctx: &mut Context<Plain>, peer: String) -> Result<()> {
         assert_eq!(remote.id(), error.id());
         assert_eq!(ctx.canceller(), None);
         id = Some(error.id());
+        WAS_TOLD.set(true);
         Err::<(), _>(error)
     };
     let error = peer.open_context(count_up, (), body).await.unwrap_err();
@@ -196,6 +208,14 @@ fn cancelled_by_a_third(cell: Cell, then: impl Fn([&Ctx; 3], Error) -> Result<()
         let innermost = async |contexts: [&Ctx; 3]| {
             contexts[2].open_stream()?.send(&()).await?;
             let error = contexts[0].wait_for_result().await.unwrap_err();
+            // What comes of this is not to overtake what the other is told.
+            let told = async {
+                while !caller.run(was_told, ()).await? {
+                    time::sleep(Duration::from_millis(1)).await?;
+                }
+                Ok::<_, Error>(())
+            };
+            shield(told).await?;
             then(contexts, error)
         };
         let cancelled = async |sleeping: &Ctx, calling: &Ctx| {
@@ -341,6 +361,8 @@ async fn client(
         let stream = ctx.open_stream()?;
         stream.send(&uid).await?;
         converse(&little_bro, 10, None).await?;
+        // Not before the other has talked to it too.
+        stream.receive().await?;
         let rounds = if how.fails_after.is_some() {
             u32::MAX
         } else {
@@ -375,10 +397,12 @@ fn actor_that_a_peer_starts_for_another(cell: Cell) {
                         client,
                         args,
                         async |ctx: &Context<Spawns, Caller<()>>, ()| {
-                            let uid = ctx.open_stream()?.receive().await?;
+                            let stream = ctx.open_stream()?;
+                            let uid = stream.receive().await?;
                             let little_bro = reach("little-bro").await?;
                             assert_eq!(uid, Some(little_bro.uid().to_string()), "{how:?}");
                             converse(&little_bro, 10, None).await?;
+                            stream.send(&"go on".into()).await?;
                             if fails_after.is_some() {
                                 time::sleep_forever().await?;
                             }
