@@ -126,6 +126,7 @@ fn first_value_of_another_type(cell: Cell) {
                 .unwrap_err();
             let wrong: &MsgTypeError = error.downcast_ref().expect("the first value is wrong");
             assert_eq!(wrong.what(), "the first value of payloads:answer");
+            assert!(wrong.to_string().contains(": 10 is not a "), "{wrong}");
             assert!(wrong.to_string().contains("Point"), "{wrong}");
             assert!(error.group_name().is_none(), "{error:?}");
             Ok(())
@@ -144,6 +145,7 @@ fn result_of_another_type(cell: Cell) {
             let error = ctx.wait_for_result().await.unwrap_err();
             let wrong: &MsgTypeError = error.downcast_ref().expect("the result is wrong");
             assert_eq!(wrong.what(), "the result of payloads:answer");
+            assert!(wrong.to_string().contains(r#": "yo" is not a "#), "{wrong}");
             assert!(wrong.to_string().contains("u32"), "{wrong}");
             // It is not the endpoint that failed.
             assert!(ctx.remote_error().is_none());

@@ -1,6 +1,8 @@
 use std::error::Error;
 use std::fmt;
 
+use super::Payload;
+
 /// Why bytes from a peer are not a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -101,6 +103,7 @@ impl Error for WireError {}
 /// Why a value of the user's is not what a payload holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PayloadError {
+    pub(super) value: Payload,
     pub(super) wanted: &'static str,
     /// Where in it, if not as a whole.
     pub(super) field: Option<String>,
@@ -109,7 +112,7 @@ pub(crate) struct PayloadError {
 
 impl fmt::Display for PayloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the payload is not a {}: ", self.wanted)?;
+        write!(f, "{} is not a {}: ", self.value.shown(), self.wanted)?;
         if let Some(field) = &self.field {
             write!(f, "its field `{field}`: ")?;
         }

@@ -19,6 +19,7 @@ mod frame;
 mod ident;
 mod message;
 mod payload;
+mod shown;
 
 #[cfg(test)]
 pub(crate) mod recordings;

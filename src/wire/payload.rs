@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::shown::shown;
 use super::{EncodeError, Limits, PayloadError, cursor};
 
 /// One value of the user's, as the msgpack that travels.
@@ -47,11 +48,17 @@ impl Payload {
             let again = serde_path_to_error::deserialize::<_, T>(&mut self.deserializer());
             let path = again.err().map(|error| error.path().to_string());
             PayloadError {
+                value: self.clone(),
                 wanted: type_name::<T>(),
                 field: path.filter(|path| path != "."),
                 reason: error.to_string(),
             }
         })
+    }
+
+    /// For people, as far as that goes.
+    pub(super) fn shown(&self) -> String {
+        shown(&mut self.deserializer())
     }
 
     fn deserializer(&self) -> rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'_, [u8]>> {
