@@ -711,3 +711,27 @@ fn socket_whose_directions_were_shut_by_its_owner() {
         Ok(())
     });
 }
+
+// trio/test_util.py::test_ConflictDetector
+#[test]
+fn each_direction_of_a_stream_is_for_one_task_at_a_time() {
+    trial(async || {
+        let (one, other) = memory_stream_pair();
+        let (one, other) = (&one, &other);
+        nursery(async |n| {
+            let waiting = n.start_soon(async move { Ok(receive(one).await?) });
+            wait_all_tasks_blocked().await?;
+            // The other direction is another matter, and so is the other end.
+            one.send_all(b"a").await?;
+            assert_eq!(receive(other).await?, b"a");
+            assert!(Busy::is(&receive(one).await.unwrap_err()));
+            other.send_all(b"b").await?;
+            assert_eq!(waiting.await?, b"b");
+            // It is free again.
+            other.send_all(b"c").await?;
+            assert_eq!(receive(one).await?, b"c");
+            Ok(())
+        })
+        .await
+    });
+}
