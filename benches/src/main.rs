@@ -1,9 +1,11 @@
-//! Measures tractor beside its peers: `cargo run --release -p peers -- local [filter]`.
+//! Measures tractor beside its peers: `cargo run --release -p peers -- local [filter]` for the
+//! runtime alone, and `dialogs` for two processes that talk.
 //!
 //! Every workload is run by us and by the peers in turn, in one process, for some rounds. Only
 //! the ratios taken in one run count: two runs of one program on a shared machine differ by more
 //! than most of the differences that are looked for.
 
+mod dialogs;
 mod hosts;
 mod local;
 mod machine;
@@ -20,20 +22,24 @@ use workload::Effort;
 static ALLOCATOR: memory::Counting = memory::Counting;
 
 const USAGE: &str = "\
-usage: peers local [filter] [--rounds N] [--quick] [--only WHO] [--list]
+usage: peers local|dialogs [filter] [--rounds N] [--quick] [--only WHO] [--list]
 
   filter       run only the workloads whose name contains this
   --rounds N   rounds of each side, alternating (default 15)
   --quick      3 short rounds, to see that everything runs
-  --only WHO   run one side alone (tractor, tokio, smol, moro, futures, trio), to profile it
+  --only WHO   run one side alone (tractor, tokio, smol, moro, futures, trio, floor, tarpc, ...), to profile it
   --list       print the names of the workloads";
 
 fn main() -> ExitCode {
+    dialogs::enter();
     let Some(request) = Request::parse(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let mut workloads = local::workloads();
+    let mut workloads = match request.group {
+        Group::Local => local::workloads(),
+        Group::Dialogs => dialogs::workloads(),
+    };
     workloads.retain(|workload| workload.name.contains(&request.filter));
     if request.list {
         for workload in &workloads {
@@ -54,7 +60,14 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Which workloads.
+enum Group {
+    Local,
+    Dialogs,
+}
+
 struct Request {
+    group: Group,
     filter: String,
     effort: Effort,
     only: Option<String>,
@@ -63,10 +76,13 @@ struct Request {
 
 impl Request {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
-        if arguments.next()? != "local" {
-            return None;
-        }
+        let group = match arguments.next()?.as_str() {
+            "local" => Group::Local,
+            "dialogs" => Group::Dialogs,
+            _ => return None,
+        };
         let mut request = Self {
+            group,
             filter: String::new(),
             effort: Effort::full(),
             only: None,
