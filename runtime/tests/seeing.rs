@@ -407,9 +407,8 @@ fn instrument_that_panics_is_taken_away() {
 #[test]
 fn instrument_that_is_added_late_knows_the_tasks_that_are_there() {
     trial_with_clock(async |_| {
+        let event = Event::new();
         nursery(async |n| {
-            let event = Event::new();
-            let event = &*Box::leak(Box::new(event));
             n.start_soon_named("early", async { Ok(event.wait().await?) });
             wait_all_tasks_blocked().await?;
             let recorder = Rc::new(Recorder::default());
