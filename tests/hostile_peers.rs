@@ -293,6 +293,7 @@ fn process_of_another_user_is_not_connected_to() {
         let mut stranger = nobody("listens", &directory.socket()).spawn()?;
         let address = Address::Unix(directory.socket());
         let refused = loop {
+            assert_eq!(stranger.try_wait()?, None, "it has come to listen");
             let error = connect(&address).await.unwrap_err();
             let error = error.downcast_ref::<ConnectError>().unwrap();
             match error.source.kind() {
