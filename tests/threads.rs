@@ -282,7 +282,8 @@ fn plays_its_role() {
             let options = tractor::RunOptions::new()
                 .sigint(false)
                 .sigterm(false)
-                .sighup(false);
+                .sighup(false)
+                .sigusr1(false);
             let result = options.run(async || {
                 tractor::nursery(async |an| {
                     let options = in_thread().log_level(log::LevelFilter::Trace);
