@@ -154,6 +154,8 @@ fn fires_itself(handle: &RuntimeHandle) -> (Trigger, Arc<AtomicUsize>, Arc<Atomi
             let again = itself.lock().unwrap().clone().expect("it is set");
             if again.fire().is_err() {
                 refused.fetch_add(1, Ordering::Relaxed);
+                // It is the last time, and it holds itself.
+                itself.lock().unwrap().take();
             }
         }
     });
