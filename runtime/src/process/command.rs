@@ -11,13 +11,21 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::child::Process;
+use super::outlet::{Outlet, Relay};
 use crate::error::{Error, Result};
-use crate::io::{Close, PipeReceiver, PipeSender, ReceiveStream, SendStream};
+use crate::io::{Close, PipeReceiver, PipeSender, SendStream};
 use crate::time::sleep;
-use crate::{TaskStatus, cancellable, checkpoint, nursery, shield};
+use crate::{TaskStatus, cancellable, checkpoint, move_on_after, nursery, shield};
 
 /// How long a process has to end when it was asked to, before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long the end of the output of a process that was ended is waited for, which others may hold
+/// open.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// As much of its error output is told with a program's failure.
+const TAIL: usize = 1024;
 
 /// How to run a program.
 ///
@@ -37,6 +45,8 @@ pub struct Command {
     stdin: Use,
     stdout: Use,
     stderr: Use,
+    stdout_relay: Option<Relay>,
+    stderr_relay: Option<Relay>,
     merged: bool,
     check: bool,
     group: bool,
@@ -100,9 +110,26 @@ impl Command {
         self
     }
 
-    /// Keeps its error output for [`Output::stderr`].
+    /// Keeps its error output for [`Output::stderr`]. If the program fails, the end of it is also in
+    /// what [`ExitFailed`] shows.
     pub fn capture_stderr(mut self) -> Self {
         self.stderr = Use::Capture;
+        self
+    }
+
+    /// Tells the log what it writes, line by line as it comes: with the level *info* and the target
+    /// `tractor::process`, as `[label:out] line`. Its output is then a pipe, and not the terminal that
+    /// this process may have. With [`capture_stdout`](Self::capture_stdout) it is kept too.
+    ///
+    /// Bytes that are no text are replaced, and a line of more than 64 KiB is told in parts.
+    pub fn relay_stdout(mut self, label: impl AsRef<str>) -> Self {
+        self.stdout_relay = Some(Relay::new(label.as_ref(), "out"));
+        self
+    }
+
+    /// [`relay_stdout`](Self::relay_stdout) for its error output, as `[label:err] line`.
+    pub fn relay_stderr(mut self, label: impl AsRef<str>) -> Self {
+        self.stderr_relay = Some(Relay::new(label.as_ref(), "err"));
         self
     }
 
@@ -198,16 +225,13 @@ impl Command {
         } = self.start(input.is_some())?;
         let process = Rc::new(process);
         status.started(process.clone());
-        let (out, err) = (RefCell::default(), RefCell::default());
+        let outlets: Vec<_> = stdout.iter().chain(&stderr).collect();
         let running = nursery(async |n| {
             if let (Some(stdin), Some(input)) = (&stdin, &input) {
                 n.start_soon(feed(stdin, input));
             }
-            if let Some(stdout) = &stdout {
-                n.start_soon(collect(stdout, &out));
-            }
-            if let Some(stderr) = &stderr {
-                n.start_soon(collect(stderr, &err));
+            for outlet in &outlets {
+                n.start_soon(outlet.drain());
             }
             Ok(process.wait().await?)
         });
@@ -215,16 +239,18 @@ impl Command {
             Ok(ended) => ended,
             Err(cancelled) => Err(cancelled.into()),
         };
-        let status = match ended {
-            Ok(status) => status,
-            Err(error) => return Err(shield(stop(&process, deliver, error)).await),
+        let ended = match ended {
+            Ok(status) => Ok(status),
+            Err(error) => Err(shield(stop(&process, &outlets, deliver, error)).await),
         };
+        let stdout = stdout.map(Outlet::finish).unwrap_or_default();
+        let stderr = stderr.map(Outlet::finish).unwrap_or_default();
         let output = Output {
-            status,
-            stdout: out.into_inner(),
-            stderr: err.into_inner(),
+            status: ended?,
+            stdout,
+            stderr,
         };
-        if check && status.is_some_and(|status| !status.success()) {
+        if check && output.status.is_some_and(|status| !status.success()) {
             return Err(ExitFailed { output }.into());
         }
         Ok(output)
@@ -234,22 +260,32 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// That it cannot be started. [Invalid input](io::ErrorKind::InvalidInput) if it was to be fed or
-    /// captured: that is for [`run`](Self::run).
+    /// That it cannot be started. [Invalid input](io::ErrorKind::InvalidInput) if it was to be fed,
+    /// captured or relayed: that is for [`run`](Self::run).
     pub fn open(self) -> io::Result<Process> {
-        if self.input.is_some() || self.stdout == Use::Capture || self.stderr == Use::Capture {
-            let text = "input and captures are for a command that is run";
+        let captures = self.stdout == Use::Capture || self.stderr == Use::Capture;
+        let relays = self.stdout_relay.is_some() || self.stderr_relay.is_some();
+        if self.input.is_some() || captures || relays {
+            let text = "input, captures and relays are for a command that is run";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         self.start(false).map(|opened| opened.process)
     }
 
     fn start(mut self, fed: bool) -> io::Result<Opened> {
+        let relays_piped = self.stdout == Use::Pipe && self.stdout_relay.is_some()
+            || self.stderr == Use::Pipe && self.stderr_relay.is_some();
+        if relays_piped {
+            let text = "what is relayed has no pipe for others";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         if fed || self.stdin == Use::Pipe {
             self.command.stdin(Stdio::piped());
         }
+        let pipes_stdout = self.stdout != Use::Given || self.stdout_relay.is_some();
+        let pipes_stderr = self.stderr != Use::Given || self.stderr_relay.is_some();
         let mut merged = None;
-        if self.merged && self.stdout != Use::Given {
+        if self.merged && pipes_stdout {
             let (ours, theirs) = io::pipe()?;
             self.command.stdout(theirs.try_clone()?).stderr(theirs);
             merged = Some(PipeReceiver::new(ours)?);
@@ -257,10 +293,10 @@ impl Command {
             let theirs = rustix::io::dup(rustix::stdio::stdout())?;
             self.command.stderr(theirs);
         }
-        if self.stdout != Use::Given && !self.merged {
+        if pipes_stdout && !self.merged {
             self.command.stdout(Stdio::piped());
         }
-        if self.stderr != Use::Given && !self.merged {
+        if pipes_stderr && !self.merged {
             self.command.stderr(Stdio::piped());
         }
         if self.group {
@@ -269,24 +305,26 @@ impl Command {
         let mut process = Process::start(&mut self.command, self.group)?;
         // The command's copies of the child's ends go with it, or no end of file would ever come.
         drop(self.command);
-        let (stdin, stdout, stderr) = process.take_streams()?;
-        let stdout = merged.or(stdout);
-        let mut opened = Opened {
-            process,
-            stdin,
-            stdout,
-            stderr,
-        };
+        let (mut stdin, stdout, mut stderr) = process.take_streams()?;
+        let mut stdout = merged.or(stdout);
         if self.stdin == Use::Pipe && !fed {
-            opened.process.stdin = opened.stdin.take();
+            process.stdin = stdin.take();
         }
         if self.stdout == Use::Pipe {
-            opened.process.stdout = opened.stdout.take();
+            process.stdout = stdout.take();
         }
         if self.stderr == Use::Pipe {
-            opened.process.stderr = opened.stderr.take();
+            process.stderr = stderr.take();
         }
-        Ok(opened)
+        let outlet = |stream: Option<PipeReceiver>, keeps: Use, relay| {
+            stream.map(|stream| Outlet::new(stream, keeps == Use::Capture, relay))
+        };
+        Ok(Opened {
+            process,
+            stdin,
+            stdout: outlet(stdout, self.stdout, self.stdout_relay),
+            stderr: outlet(stderr, self.stderr, self.stderr_relay),
+        })
     }
 }
 
@@ -299,6 +337,8 @@ impl From<process::Command> for Command {
             stdin: Use::Given,
             stdout: Use::Given,
             stderr: Use::Given,
+            stdout_relay: None,
+            stderr_relay: None,
             merged: false,
             check: true,
             group: false,
@@ -318,8 +358,8 @@ impl fmt::Debug for Command {
 struct Opened {
     process: Process,
     stdin: Option<PipeSender>,
-    stdout: Option<PipeReceiver>,
-    stderr: Option<PipeReceiver>,
+    stdout: Option<Outlet>,
+    stderr: Option<Outlet>,
 }
 
 async fn feed(stdin: &PipeSender, input: &[u8]) -> Result<()> {
@@ -332,21 +372,11 @@ async fn feed(stdin: &PipeSender, input: &[u8]) -> Result<()> {
     Ok(())
 }
 
-async fn collect(stream: &PipeReceiver, into: &RefCell<Vec<u8>>) -> Result<()> {
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match stream.receive_some(&mut buffer).await? {
-            0 => return Ok(()),
-            count => into.borrow_mut().extend_from_slice(&buffer[..count]),
-        }
-    }
-}
-
 /// Ends the process, however long that takes. What is to be told in the end.
-async fn stop(process: &Process, deliver: Deliver, error: Error) -> Error {
+async fn stop(process: &Process, outlets: &[&Outlet], deliver: Deliver, error: Error) -> Error {
     let failure = RefCell::new(None);
     let stopped = nursery(async |n| {
-        n.start_soon(async {
+        let delivering = n.start_soon(async {
             let delivered = deliver(process).await;
             if let Err(error) = delivered
                 && !error.is_cancelled()
@@ -356,7 +386,26 @@ async fn stop(process: &Process, deliver: Deliver, error: Error) -> Error {
             }
             Ok(())
         });
+        // What it still writes is read, or it would wait for that instead of ending.
+        let reading: Vec<_> = outlets
+            .iter()
+            .map(|outlet| {
+                n.start_soon(async {
+                    let _ = outlet.drain().await;
+                    Ok(())
+                })
+            })
+            .collect();
         process.ended().await?;
+        delivering.cancel();
+        process.reap_all();
+        let read = async {
+            for reading in reading {
+                reading.await?;
+            }
+            Ok(())
+        };
+        move_on_after(LAST_WORDS, read).await?;
         n.cancel();
         Ok(())
     })
@@ -400,7 +449,8 @@ pub struct Output {
     pub stderr: Vec<u8>,
 }
 
-/// A program ended with another status than success.
+/// A program ended with another status than success. Its `Display` has the end of the error output in it,
+/// up to 1 KiB, if that was captured.
 #[derive(Clone, Debug)]
 pub struct ExitFailed {
     output: Output,
@@ -416,9 +466,15 @@ impl ExitFailed {
 impl fmt::Display for ExitFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.output.status {
-            Some(status) => write!(f, "the process ended with {status}"),
-            None => f.write_str("the process ended"),
+            Some(status) => write!(f, "the process ended with {status}")?,
+            None => f.write_str("the process ended")?,
         }
+        let stderr = self.output.stderr.trim_ascii_end();
+        if stderr.is_empty() {
+            return Ok(());
+        }
+        let tail = String::from_utf8_lossy(&stderr[stderr.len().saturating_sub(TAIL)..]);
+        write!(f, "; its error output ends with:\n{tail}")
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod child;
 mod command;
+mod outlet;
 
 use std::cell::RefCell;
 use std::io;
