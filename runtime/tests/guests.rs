@@ -19,7 +19,8 @@ use tractor_runtime::sync::{Event, channel};
 use tractor_runtime::testing::VirtualClock;
 use tractor_runtime::time::{now, sleep, sleep_forever};
 use tractor_runtime::{
-    CancelScope, Guest, Progress, Result, Runtime, checkpoint, in_runtime, nursery, shield_for,
+    CancelScope, ChildCancelled, Guest, Progress, Result, Runtime, checkpoint, in_runtime, nursery,
+    shield_for,
 };
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -59,10 +60,7 @@ fn host_by_messages<T>(mut guest: Guest<'_, T>) -> Result<T> {
             Progress::Done(result) => return result,
             Progress::More => {}
             Progress::Idle => {
-                let left = guest
-                    .next_deadline()
-                    .map(|when| when.saturating_duration_since(Instant::now()));
-                let _ = match left {
+                let _ = match guest.until_next_turn() {
                     Some(left) => wakes.recv_timeout(left).ok(),
                     None => wakes.recv().ok(),
                 };
@@ -318,7 +316,27 @@ fn budget_ends_a_turn_and_the_rest_is_due_at_once() {
             before = polls.get();
             assert!(is_due(&guest));
             assert!(guest.next_deadline().unwrap() <= Instant::now());
+            assert_eq!(guest.until_next_turn(), Some(Duration::ZERO));
         }
+    });
+}
+
+#[test]
+fn host_is_told_how_long_it_may_wait() {
+    guarded(|| {
+        let (sleeps, waits) = (Duration::from_secs(60), Event::new());
+        let mut guest = guest(async || {
+            sleep(sleeps).await?;
+            Ok(waits.wait().await?)
+        });
+        assert_eq!(guest.until_next_turn(), Some(Duration::ZERO));
+        settle(&mut guest);
+        let left = guest.until_next_turn().unwrap();
+        assert!(!left.is_zero() && left <= sleeps, "{left:?}");
+        drop(guest);
+        let mut waits = self::guest(async || Ok(waits.wait().await?));
+        settle(&mut waits);
+        assert_eq!(waits.until_next_turn(), None);
     });
 }
 
@@ -602,6 +620,55 @@ fn runtime_is_a_future_on_another_executor() {
             sum
         }));
         assert_eq!(sum, 3);
+    });
+}
+
+/// What a host's handler of requests does: it has work done in the runtime, waits for it as for
+/// anything of its own, and cancels it when nobody wants it any more.
+#[test]
+fn tasks_of_the_host_start_await_and_cancel_children() {
+    guarded(|| {
+        let (door, opened) = async_channel::bounded(1);
+        let over = Event::new();
+        let host = async_executor::LocalExecutor::new();
+        let tree = Runtime::builder().build().run_in(async || {
+            nursery(async |n| {
+                door.send(n.handle()).await.unwrap();
+                Ok(over.wait().await?)
+            })
+            .await
+        });
+        let tree = host.spawn(tree);
+        async_io::block_on(host.run(async {
+            let n = opened.recv().await.unwrap();
+            // Far more than a task of the runtime may do in one turn.
+            for x in 0..1000_u32 {
+                let child = n.start_soon(async move { Ok(2 * x) }).unwrap();
+                assert_eq!(child.await.unwrap(), 2 * x);
+            }
+            let slow = n.start_soon(async { Ok(sleep(Duration::from_millis(2)).await?) });
+            slow.unwrap().await.unwrap();
+
+            let log = Rc::new(Log::default());
+            let noted = log.clone();
+            let child = n.start_soon::<()>(async move {
+                let cancelled = sleep_forever().await.unwrap_err();
+                shield_for(LONG, sleep(Duration::from_millis(2))).await??;
+                noted.note("cleaned up");
+                Err(cancelled.into())
+            });
+            let child = child.unwrap();
+            let waited = futures_lite::future::poll_once(child.gone()).await;
+            assert!(waited.is_none());
+            child.cancel_and_wait().await.unwrap();
+            assert_eq!(log.seen(), ["cleaned up"]);
+            let error = child.await.unwrap_err();
+            assert!(error.is::<ChildCancelled>(), "{error}");
+
+            over.set();
+            tree.await.unwrap();
+            assert!(n.start_soon(async { Ok(()) }).is_err());
+        }));
     });
 }
 

@@ -76,8 +76,7 @@ impl Runtime {
 ///         Progress::More => {}
 ///         Progress::Idle => {
 ///             // Here a host does what it is there for, or sleeps: with `poll(2)`, say.
-///             let left = guest.next_deadline().unwrap();
-///             std::thread::sleep(left.saturating_duration_since(std::time::Instant::now()));
+///             std::thread::sleep(guest.until_next_turn().unwrap());
 ///         }
 ///     }
 /// };
@@ -165,6 +164,14 @@ impl<T> Guest<'_, T> {
             Next::At(when) => when.to_std(),
             Next::WhenWoken | Next::Never => None,
         }
+    }
+
+    /// How long a host may wait for the descriptor at most, before it takes the next turn: nothing if
+    /// there is more to do at once, and `None` for as long as it likes. The time limit of a
+    /// `poll(2)`, as [`next_deadline`](Self::next_deadline) says it now.
+    pub fn until_next_turn(&self) -> Option<Duration> {
+        let when = self.next_deadline()?;
+        Some(when.saturating_duration_since(std::time::Instant::now()))
     }
 
     /// Has `notify` called, on whatever thread, whenever something wakes the guest outside of its

@@ -14,6 +14,9 @@ use crate::scope::ScopeHandle;
 /// Starts children in a nursery from anywhere on its thread, for as long as it is open.
 ///
 /// Its children own what they use. Does not keep the nursery open.
+///
+/// A host of the runtime may use it too, between turns: what is started is a child of the nursery,
+/// and the [`TaskHandle`] can be awaited in the host's own tasks, and cancelled by them.
 #[derive(Clone)]
 pub struct NurseryHandle {
     nursery: Rc<Nursery<'static, 'static>>,

@@ -68,10 +68,8 @@ pub(crate) fn host<T>(mut guest: Guest<'_, T>) -> Result<T> {
 
 /// Waits until a guest is to be given a turn.
 pub(crate) fn wait_for<T>(guest: &Guest<'_, T>) {
-    let left = guest
-        .next_deadline()
-        .map(|when| when.saturating_duration_since(std::time::Instant::now()))
-        .map(|left| Timespec::try_from(left).unwrap());
+    let left = guest.until_next_turn();
+    let left = left.map(|left| Timespec::try_from(left).unwrap());
     poll(&mut [PollFd::new(guest, PollFlags::IN)], left.as_ref()).unwrap();
 }
 
