@@ -1,6 +1,6 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use futures_lite::future::or;
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tractor_runtime::sync::Event;
 use tractor_runtime::time::Instant;
 use tractor_runtime::{
-    CancelCause, Cancelled, Error, Outcome, Result, move_on_after, shield, time,
+    CancelCause, Cancelled, Error, NurseryHandle, Outcome, Result, move_on_after, shield, time,
 };
 
 use super::report::{ActorEnd, Ending, Ends};
@@ -50,7 +50,12 @@ pub(super) struct Child {
     hurried: RefCell<Rc<Event>>,
     ack: RefCell<Option<Rc<Ack>>>,
     ending: Cell<Option<Ending>>,
+    /// Whether it was said how it ended.
+    is_told: Cell<bool>,
+    /// When it was doomed: it is to end at once, and nobody has time to see it through.
+    doomed_at: Cell<Option<std::time::Instant>>,
     ends: Rc<Ends>,
+    siblings: Siblings,
     /// Set when it is gone.
     gone: Event,
     /// Where it is to listen. Dropped when its home is gone.
@@ -69,6 +74,20 @@ impl Drop for Places {
     }
 }
 
+/// The children of one nursery, and the tasks that see them through.
+#[derive(Clone)]
+pub(super) struct Siblings {
+    pub(super) tasks: NurseryHandle,
+    pub(super) children: Rc<RefCell<Vec<Weak<Child>>>>,
+}
+
+impl Siblings {
+    pub(super) fn living(&self) -> Vec<Rc<Child>> {
+        let children = self.children.borrow();
+        children.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
 /// Why a child is not to go on as it does.
 enum Turn {
     Exited(Exit),
@@ -82,6 +101,7 @@ impl Child {
     pub(super) fn new(
         actor: &Rc<Actor>,
         ends: &Rc<Ends>,
+        siblings: &Siblings,
         uid: Uid,
         home: Home,
         options: SpawnOptions,
@@ -109,7 +129,10 @@ impl Child {
             hurried: RefCell::default(),
             ack: RefCell::default(),
             ending: Cell::new(None),
+            is_told: Cell::new(false),
+            doomed_at: Cell::new(None),
             ends: ends.clone(),
+            siblings: siblings.clone(),
             gone: Event::new(),
         })
     }
@@ -430,6 +453,11 @@ impl Child {
                 self.uid, seconds(limit),
             );
         }
+        self.tell_end(exit, complete);
+    }
+
+    fn tell_end(&self, exit: &Exit, complete: bool) {
+        self.is_told.set(true);
         let ending = self.ending.get().unwrap_or(Ending::Died);
         let ack = self.ack.borrow().as_ref().and_then(|ack| ack.at.get());
         let ack = ack.zip(self.asked_at.get()).map(|(ack, asked)| ack - asked);
@@ -439,6 +467,37 @@ impl Child {
         log::info!(target: "tractor::spawn", "{end}");
         self.actor.child_ended(&end);
         self.ends.child(end);
+    }
+
+    /// Ends it without waiting for anything that is not to end with it.
+    fn doom(&self) {
+        if self.is_told.get() || self.doomed_at.get().is_some() {
+            return;
+        }
+        self.asked_from_now();
+        self.doomed_at.set(Some(std::time::Instant::now()));
+        self.home.doom();
+    }
+
+    /// Ends it where nobody sees it through any more, and blocks this thread until it is gone. All
+    /// that are left alone with it are doomed before the first of them is waited for, so that the
+    /// bound is for all of them together.
+    fn end_unseen(&self) {
+        if self.siblings.tasks.is_closed() {
+            for sibling in self.siblings.living() {
+                sibling.doom();
+            }
+        }
+        self.doom();
+        let since = self.doomed_at.get().unwrap_or_else(std::time::Instant::now);
+        let (exit, complete) = self.home.end_now(since, self.options.descendants_grace);
+        match &*self.home {
+            Home::Process(_) if exit.is_kill() => self.forced(Ending::Killed),
+            Home::Thread(thread) if thread.is_abandoned() => self.forced(Ending::Abandoned),
+            Home::Task(_) => self.forced(Ending::Abandoned),
+            Home::Process(_) | Home::Thread(_) => self.ending.set(Some(Ending::Unreachable)),
+        }
+        self.tell_end(&exit, complete);
     }
 
     async fn not_started(&self, failure: SpawnFailure) -> Result<()> {
@@ -545,11 +604,14 @@ impl Child {
     }
 }
 
-/// Says that a child is gone, however it went.
+/// Says that a child is gone, however it went; and sees to that if its supervision is dropped.
 struct Gone(Rc<Child>);
 
 impl Drop for Gone {
     fn drop(&mut self) {
+        if !self.0.is_told.get() {
+            self.0.end_unseen();
+        }
         self.0.gone.set();
         self.0.ends.expect_no_more();
     }

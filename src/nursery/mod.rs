@@ -5,24 +5,22 @@ mod daemon;
 mod report;
 mod task;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tractor_runtime::{
-    CancelCause, CancelKind, NurseryHandle, TaskHandle, checkpoint_if_cancelled, shield,
-};
+use tractor_runtime::{CancelCause, CancelKind, TaskHandle, checkpoint_if_cancelled, shield};
 
 pub use daemon::{Daemon, DaemonOver, Restart, RestartLimit};
 pub(crate) use report::Ends;
 pub use report::{ActorEnd, Ending, TeardownReport};
 pub use task::ActorTask;
 
-use child::Child;
+use child::{Child, Siblings};
 
 use crate::actor::Actor;
 use crate::endpoint::{Endpoint, PlainKind};
@@ -57,8 +55,10 @@ use crate::wire::Uid;
 /// the scope around it was cancelled. When this returns all of them are gone: processes are
 /// reaped, and threads joined unless they were [abandoned](SpawnOptions::abandon_after).
 ///
-/// If a foreign combinator drops this, processes are killed and reaped at once, and threads lose
-/// their channel and are waited for, either at most 5 s; actors in memory are dropped.
+/// If a foreign combinator drops this, or the host of the runtime drops that, processes are killed
+/// and reaped at once, with the actors below them, and threads lose their channel and are waited
+/// for, all together at most 5 s; actors in memory are dropped. The
+/// [report](ActorNursery::teardown_report) tells of that too.
 ///
 /// # Errors
 ///
@@ -70,8 +70,10 @@ pub async fn nursery<T>(body: impl AsyncFnOnce(&ActorNursery) -> Result<T>) -> R
         let nursery = ActorNursery {
             nest: Nest {
                 actor,
-                tasks: tasks.handle(),
-                children: Rc::default(),
+                siblings: Siblings {
+                    tasks: tasks.handle(),
+                    children: Rc::default(),
+                },
                 ends: Rc::default(),
                 is_asked: Rc::default(),
             },
@@ -99,7 +101,7 @@ impl ActorNursery {
     pub async fn start_actor(&self, name: &str, options: SpawnOptions) -> Result<Portal> {
         checkpoint_if_cancelled().await?;
         let (child, channel) = self.nest.spawn(name, &options)?;
-        let task = (self.nest.tasks).start_soon(child.clone().supervise(channel))?;
+        let task = (self.nest.siblings.tasks).start_soon(child.clone().supervise(channel))?;
         started(&child, task).await
     }
 
@@ -133,7 +135,7 @@ impl ActorNursery {
         let (child, channel) = self.nest.spawn(name, &options)?;
         let (daemon, lives) =
             daemon::begin(self.nest.clone(), child.clone(), channel, options, restart);
-        let task = self.nest.tasks.start_soon(lives)?;
+        let task = self.nest.siblings.tasks.start_soon(lives)?;
         started(&child, task).await?;
         Ok(daemon)
     }
@@ -164,7 +166,7 @@ impl ActorNursery {
         let portal = self.start_actor(name, options.enable(endpoint)).await?;
         let (task, ended) = ActorTask::new(portal.clone());
         let asked = self.nest.child(portal.uid());
-        self.nest.tasks.start_soon(async move {
+        self.nest.siblings.tasks.start_soon(async move {
             let result = portal.run(endpoint, args).await;
             let is_asked = asked.is_some_and(|child| child.is_asked());
             let failed = result.as_ref().err().cloned();
@@ -185,7 +187,7 @@ impl ActorNursery {
     pub fn cancel(&self) {
         let cause = CancelCause::new(CancelKind::Requested);
         self.nest.is_asked.set(true);
-        for child in self.nest.living() {
+        for child in self.nest.siblings.living() {
             child.ask(&cause);
         }
     }
@@ -197,7 +199,7 @@ impl ActorNursery {
     pub fn cancel_within(&self, grace: Duration) {
         let cause = CancelCause::new(CancelKind::Requested);
         self.nest.is_asked.set(true);
-        for child in self.nest.living() {
+        for child in self.nest.siblings.living() {
             child.ask_within(&cause, grace);
         }
     }
@@ -249,8 +251,7 @@ async fn started(child: &Rc<Child>, task: TaskHandle<'static, ()>) -> Result<Por
 #[derive(Clone)]
 struct Nest {
     actor: Rc<Actor>,
-    tasks: NurseryHandle,
-    children: Rc<RefCell<Vec<Weak<Child>>>>,
+    siblings: Siblings,
     ends: Rc<Ends>,
     /// Whether all were asked to end.
     is_asked: Rc<Cell<bool>>,
@@ -281,21 +282,26 @@ impl Nest {
         let (home, channel) =
             Home::start(&uid, options, watchdog, self.actor.yard(), self.actor.aid())
                 .map_err(|error| failed(SpawnFailure::NotStarted(error)))?;
-        let child = Child::new(&self.actor, &self.ends, uid, home, options.clone());
+        let child = Child::new(
+            &self.actor,
+            &self.ends,
+            &self.siblings,
+            uid,
+            home,
+            options.clone(),
+        );
         // Kept in mind for as long as it is there.
-        let mut children = self.children.borrow_mut();
+        let mut children = self.siblings.children.borrow_mut();
         children.retain(|child| child.strong_count() > 0);
         children.push(Rc::downgrade(&child));
         Ok((child, channel))
     }
 
-    fn living(&self) -> Vec<Rc<Child>> {
-        let children = self.children.borrow();
-        children.iter().filter_map(Weak::upgrade).collect()
-    }
-
     fn child(&self, uid: &Uid) -> Option<Rc<Child>> {
-        self.living().into_iter().find(|child| child.uid() == uid)
+        self.siblings
+            .living()
+            .into_iter()
+            .find(|child| child.uid() == uid)
     }
 
     fn is_asked(&self) -> bool {
@@ -305,7 +311,7 @@ impl Nest {
 
 impl fmt::Debug for ActorNursery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let children = self.nest.living();
+        let children = self.nest.siblings.living();
         f.debug_set()
             .entries(children.iter().map(|child| child.uid()))
             .finish()

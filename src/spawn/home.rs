@@ -1,15 +1,20 @@
 use std::fmt;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tractor_runtime::{Cancelled, NurseryHandle};
 
 use super::{Process, SpawnOptions, Task, Thread, Watchdog};
 use crate::error::panic_text;
 use crate::transport::ByteStream;
 use crate::wire::{Aid, Limits, Message, Uid, append_message};
+
+/// How long a drop waits for what is not there any more but for the system, or cannot be forced.
+pub(super) const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where a child actor runs.
 #[derive(Debug)]
@@ -97,6 +102,27 @@ impl Home {
         }
     }
 
+    /// Has it end at once, as far as that can be done without waiting.
+    pub(crate) fn doom(&self) {
+        match self {
+            Self::Process(process) => process.kill(),
+            Self::Thread(thread) => thread.cut(),
+            Self::Task(_) => {}
+        }
+    }
+
+    /// Blocks this thread until nothing is left of it, for some seconds since it was
+    /// [doomed](Self::doom) at most, and of what it had started, but no longer than `descendants`
+    /// for that; false if that is still there.
+    pub(crate) fn end_now(&self, since: Instant, descendants: Duration) -> (Exit, bool) {
+        let until = since + END_LIMIT;
+        match self {
+            Self::Process(process) => process.end_now(until, descendants),
+            Self::Thread(thread) => (thread.end_now(until), true),
+            Self::Task(task) => (task.end_now(), true),
+        }
+    }
+
     /// Makes sure that it is not waited for any more: a process is ended at once, a thread is
     /// abandoned, a task is dropped.
     pub(crate) fn kill(&self) {
@@ -138,6 +164,12 @@ impl Exit {
             Self::Process(status) => !status.is_some_and(|status| status.success()),
             Self::Here { failed, .. } => *failed,
         }
+    }
+
+    /// Whether it is a process that was killed, or is not known to have ended in another way.
+    pub(crate) fn is_kill(&self) -> bool {
+        let kill = Some(Signal::KILL.as_raw());
+        matches!(self, Self::Process(status) if status.is_none_or(|status| status.signal() == kill))
     }
 
     pub(crate) fn status(&self) -> Option<ExitStatus> {

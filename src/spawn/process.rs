@@ -15,12 +15,10 @@ use tractor_runtime::process::{ChildExit, Stage};
 use tractor_runtime::{Cancelled, Error, time};
 
 use super::boot::Adopted;
+use super::home::END_LIMIT;
 use super::{Exit, MARK, Output, SpawnOptions, Watchdog, platform};
 use crate::transport::ByteStream;
 use crate::wire::Uid;
-
-/// How long a drop waits for a process that was killed.
-const REAP_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often something is looked after that cannot be waited for.
 const POLL: Duration = Duration::from_millis(2);
@@ -126,6 +124,33 @@ impl Process {
         Ok(true)
     }
 
+    /// Kills the process and its group, and blocks this thread until it is reaped, or until then.
+    /// Then, for no longer than `descendants`, until the actors below it have ended; false if they
+    /// have not.
+    pub(crate) fn end_now(&self, until: Instant, descendants: Duration) -> (Exit, bool) {
+        self.reap_if_ended();
+        self.kill();
+        while self.exited.get().is_none() && Instant::now() < until {
+            thread::sleep(POLL);
+            self.reap_if_ended();
+        }
+        let Some(status) = self.exited.get() else {
+            log::error!(
+                target: "tractor::spawn",
+                "{} (process {}) is not gone {} s after it was killed",
+                self.uid, self.pid, END_LIMIT.as_secs(),
+            );
+            return (Exit::Process(None), false);
+        };
+        let until = until.min(Instant::now() + descendants);
+        let mut complete = self.lifeline_ended();
+        while !complete && Instant::now() < until {
+            thread::sleep(POLL);
+            complete = self.lifeline_ended();
+        }
+        (Exit::Process(status), complete)
+    }
+
     fn lifeline_ended(&self) -> bool {
         let mut fds = [PollFd::new(&self.lifeline, PollFlags::IN)];
         match poll(&mut fds, Some(&Timespec::default())) {
@@ -186,20 +211,7 @@ impl Drop for Process {
         if self.exited.get().is_some() {
             return;
         }
-        self.signal(Signal::KILL);
-        let start = Instant::now();
-        self.reap_if_ended();
-        while self.exited.get().is_none() && start.elapsed() < REAP_LIMIT {
-            thread::sleep(POLL);
-            self.reap_if_ended();
-        }
-        if self.exited.get().is_none() {
-            log::error!(
-                target: "tractor::spawn",
-                "{} (process {}) is not gone {} s after it was killed",
-                self.uid, self.pid, REAP_LIMIT.as_secs(),
-            );
-        }
+        self.end_now(Instant::now() + END_LIMIT, Duration::ZERO);
     }
 }
 

@@ -94,6 +94,14 @@ impl Task {
         Ok(exit.expect("it is there when it is over"))
     }
 
+    /// Drops it, with all that is in it.
+    pub(crate) fn end_now(&self) -> Exit {
+        self.shared.give_up();
+        let exit = self.shared.exit.borrow().clone();
+        // It is dropped as soon as it is not polled any more.
+        exit.unwrap_or_else(dropped)
+    }
+
     /// Gives it up: it is dropped, with all that is in it.
     pub(crate) fn abandon(&self) {
         if !self.shared.over.is_set() {

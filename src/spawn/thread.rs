@@ -4,6 +4,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use futures_lite::future::or;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,18 +14,13 @@ use tractor_runtime::sync::Event;
 use tractor_runtime::{Cancelled, Error};
 
 use super::boot::Adopted;
+use super::home::END_LIMIT;
 use super::life::{Housing, live};
 use super::{Exit, Watchdog};
 use crate::transport::ByteStream;
 use crate::wire::Uid;
 
 const WHAT: &str = "thread";
-
-/// How long a drop waits for a thread whose channel was cut.
-const JOIN_LIMIT: Timespec = Timespec {
-    tv_sec: 5,
-    tv_nsec: 0,
-};
 
 /// An actor on a thread of this process, with an executor of its own, until it is joined.
 ///
@@ -119,6 +115,37 @@ impl Thread {
         self.abandoned.set();
     }
 
+    /// Cuts its channel, and blocks this thread until it has ended and is joined; or until then,
+    /// and abandons it.
+    pub(crate) fn end_now(&self, until: Instant) -> Exit {
+        if self.exit.borrow().is_none() {
+            self.cut();
+            match self.is_over_by(until) {
+                true => self.join(),
+                false => self.abandon(),
+            }
+        }
+        let exit = self.exit.borrow().clone();
+        exit.expect("it was joined or abandoned")
+    }
+
+    /// Whether it was given up.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.is_set()
+    }
+
+    fn is_over_by(&self, until: Instant) -> bool {
+        let mut fds = [PollFd::new(&self.over, PollFlags::IN)];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).expect("it is a few seconds");
+            match poll(&mut fds, Some(&left)) {
+                Err(Errno::INTR) => {}
+                polled => return polled.is_ok_and(|ready| ready > 0),
+            }
+        }
+    }
+
     fn join(&self) {
         let Some(thread) = self.thread.take() else {
             return;
@@ -132,21 +159,7 @@ impl Thread {
 
 impl Drop for Thread {
     fn drop(&mut self) {
-        if self.exit.borrow().is_some() {
-            return;
-        }
-        self.cut();
-        let mut fds = [PollFd::new(&self.over, PollFlags::IN)];
-        let over = loop {
-            match poll(&mut fds, Some(&JOIN_LIMIT)) {
-                Err(Errno::INTR) => {}
-                polled => break polled.is_ok_and(|ready| ready > 0),
-            }
-        };
-        match over {
-            true => self.join(),
-            false => self.abandon(),
-        }
+        self.end_now(Instant::now() + END_LIMIT);
     }
 }
 
