@@ -19,7 +19,9 @@ use crate::dialog::{
 };
 use crate::error::{self, ContextMisuse, MsgTypeError, PeerLost};
 use crate::transport::SendError;
-use crate::wire::{Carrier, CauseKind, Cid, ErrorMsg, FuncType, Message, Payload, Start, Uid};
+use crate::wire::{
+    Carrier, CauseKind, Cid, ErrorMsg, FuncType, Message, Payload, PayloadError, Start, Uid,
+};
 
 /// How long a peer may take to answer a cancellation, unless it is said otherwise.
 pub(super) const CANCEL_BOUND: Duration = Duration::from_millis(616);
@@ -63,7 +65,7 @@ pub(crate) struct Half {
     /// With what the body or the endpoint ended.
     local_error: OnceCell<Error>,
     /// The result is not of the type that was asked for.
-    undecodable: OnceCell<Error>,
+    wrong_result: OnceCell<Error>,
     /// What became of the dialog, if that is an error: always the same one.
     raised: OnceCell<Error>,
     /// The answer to this side's own request to cancel, as an error.
@@ -148,7 +150,7 @@ impl Half {
             bound: RefCell::default(),
             deadline: RefCell::default(),
             local_error: OnceCell::new(),
-            undecodable: OnceCell::new(),
+            wrong_result: OnceCell::new(),
             raised: OnceCell::new(),
             answer: OnceCell::new(),
             changed: RefCell::default(),
@@ -193,6 +195,26 @@ impl Half {
 
     pub(crate) fn link_lost(self: &Rc<Self>, loss: Loss) {
         self.both(loss, ParentEvent::LinkLost, ChildEvent::LinkLost);
+    }
+
+    /// What the peer sent, the first value or an item, is of another type than this side takes.
+    /// The peer is told, and the dialog fails with the error that this gives.
+    pub(crate) fn undecodable(self: &Rc<Self>, what: &str, reason: PayloadError) -> Error {
+        let wrong = MsgTypeError::new(format!("{what} of {}", self.path), reason);
+        let own = self.conn.own().clone();
+        let msg = Box::new(ErrorMsg::new(own, MsgTypeError::TYPE, wrong.to_string()));
+        let error = Error::from(wrong);
+        // Unless it has failed with another one.
+        if self.raised().is_none() {
+            let _ = self.raised.set(error.clone());
+        }
+        log::warn!(
+            target: "tractor::dialog",
+            "{} of {} with {}: {error}", self.cid, self.path, self.conn.peer(),
+        );
+        self.both(msg, ParentEvent::Undecodable, ChildEvent::Undecodable);
+        self.wake();
+        error
     }
 
     pub(crate) fn write_failed(self: &Rc<Self>) {
@@ -497,9 +519,9 @@ impl Half {
     }
 
     /// The error that stands for a result that cannot be decoded: always the same one.
-    pub(super) fn undecodable(&self, reason: impl fmt::Display) -> Error {
+    pub(super) fn wrong_result(&self, reason: impl fmt::Display) -> Error {
         let make = || MsgTypeError::new(format!("the result of {}", self.path), reason).into();
-        self.undecodable.get_or_init(make).clone()
+        self.wrong_result.get_or_init(make).clone()
     }
 
     pub(crate) fn cancel_called(&self) -> bool {

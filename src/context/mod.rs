@@ -207,7 +207,7 @@ impl<D: Dialog, R: DeserializeOwned> Context<D, Caller<R>> {
         Some(Ok(match self.half.resolution()? {
             Resolution::Returned(value) => match value.decode() {
                 Ok(value) => Outcome::Returned(value),
-                Err(error) => return Some(Err(self.half.undecodable(error))),
+                Err(error) => return Some(Err(self.half.wrong_result(error))),
             },
             Resolution::Cancelled(msg) => Outcome::Cancelled(error::context_cancelled(*msg)),
             Resolution::Expired(msg) => match check_cancelled() {

@@ -119,8 +119,7 @@ async fn first_value<V: DeserializeOwned>(half: &Rc<Half>) -> std::result::Resul
     loop {
         if let Some(first) = half.take_first() {
             return first.decode().map_err(|error| {
-                let what = format!("the first value of {}", half.path());
-                BeforeBody::Undecodable(MsgTypeError::new(what, error).into())
+                BeforeBody::Undecodable(half.undecodable("the first value", error))
             });
         }
         if half.exit().is_some() {

@@ -62,6 +62,8 @@ pub(crate) enum ChildEvent {
     EndpointEnded(EndpointEnd),
     /// The endpoint was dropped, with its runtime.
     Dropped(Cause),
+    /// An item is of another type than the endpoint takes.
+    Undecodable(Box<ErrorMsg>),
     /// What came for this dialog's cid.
     Message(Message),
     /// Writing to the link failed.
@@ -118,6 +120,7 @@ impl Child {
             ChildEvent::Cancel(cause) => self.cancelled(cause, out),
             ChildEvent::EndpointEnded(end) => self.ended(end, out),
             ChildEvent::Dropped(cause) => self.dropped(cause, out),
+            ChildEvent::Undecodable(error) => self.undecodable(error, out),
             ChildEvent::Message(message) => self.message(message, out),
             ChildEvent::WriteFailed => {
                 if self.link == LinkState::Up {
@@ -244,6 +247,17 @@ impl Child {
             ChildState::Finishing => self.leave(ChildState::Tombstone, out),
             ChildState::Done | ChildState::Tombstone => {}
         }
+    }
+
+    /// The dialog fails, unless it was cancelled before: then that is how it ends.
+    fn undecodable(&mut self, error: Box<ErrorMsg>, out: &mut Effects) {
+        if self.state != ChildState::Started || self.cancel.is_asked() {
+            return;
+        }
+        let cause = Cause::new(CauseKind::SiblingFailed, self.setup.peer.clone())
+            .because(error.message.clone().unwrap_or_default());
+        self.fail_now(*error, cause, out);
+        self.discard(out);
     }
 
     fn message(&mut self, message: Message, out: &mut Effects) {

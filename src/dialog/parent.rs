@@ -27,6 +27,8 @@ pub(crate) struct Parent {
     buffering: Option<Buffering>,
     /// The peer was told by when it has to be done.
     has_deadline: bool,
+    /// The peer sent a value of another type than this side takes, and was told.
+    has_refused: bool,
     resolution: Option<Resolution>,
     /// Nothing more can come for this dialog.
     is_peer_done: bool,
@@ -91,6 +93,8 @@ pub(crate) enum ParentEvent {
     Dropped(Cause),
     /// The time for a cancellation is over.
     CancelBoundOver,
+    /// The first value, or an item, is of another type than this side takes.
+    Undecodable(Box<ErrorMsg>),
     /// What came for this dialog's cid.
     Message(Message),
     /// The peer's actor answered the request to cancel; `false` if it refused.
@@ -135,6 +139,7 @@ impl Parent {
             stream: Stream::new(&setup.features),
             buffering: None,
             has_deadline: false,
+            has_refused: false,
             setup,
             kind,
             state: ParentState::Opening,
@@ -159,6 +164,7 @@ impl Parent {
             ParentEvent::BodyEnded(end) => self.body_ended(end, out),
             ParentEvent::Dropped(cause) => self.dropped(cause, out),
             ParentEvent::CancelBoundOver => self.bound_over(out),
+            ParentEvent::Undecodable(error) => self.undecodable(error, out),
             ParentEvent::Message(message) => self.message(message, out),
             ParentEvent::CancelAnswered(accepted) => self.cancel_answered(accepted),
             ParentEvent::WriteFailed => {
@@ -333,6 +339,19 @@ impl Parent {
             self.cancel = Cancel::Unanswered(cause.clone());
             self.resolve(Resolution::Unanswered, out);
         }
+    }
+
+    /// The dialog fails, also if its result is there already: part of what came before is lost.
+    fn undecodable(&mut self, error: Box<ErrorMsg>, out: &mut Effects) {
+        if self.has_refused || self.body != Body::Running {
+            return;
+        }
+        self.has_refused = true;
+        if self.may_write() {
+            let error = error.for_dialog(self.setup.cid.clone());
+            out.push(Effect::Send(Message::Error(Box::new(error))));
+        }
+        self.discard(out);
     }
 
     fn cancel_answered(&mut self, accepted: bool) {
@@ -611,7 +630,7 @@ impl Parent {
         let (Body::Ended(end), Some(resolution)) = (&self.body, &self.resolution) else {
             return;
         };
-        let is_raised = resolution.is_raised();
+        let is_raised = resolution.is_raised() || self.has_refused;
         let exit = match end {
             BodyEnd::Returned if is_raised => Exit::Remote,
             BodyEnd::Returned => Exit::Body,

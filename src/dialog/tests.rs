@@ -64,6 +64,10 @@ fn failure(at: Uid) -> Box<ErrorMsg> {
     Box::new(ErrorMsg::new(at, "ValueError", "it failed"))
 }
 
+fn wrong_type(at: Uid) -> Box<ErrorMsg> {
+    Box::new(ErrorMsg::new(at, ErrorMsg::MSG_TYPE_ERROR, "it is a text"))
+}
+
 /// What a child sends that was cancelled by `canceller`.
 fn cancellation(canceller: Uid) -> Message {
     let mut error = ErrorMsg::new(child_uid(), ErrorMsg::CONTEXT_CANCELLED, "");

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tractor_runtime::{Cancelled, Error, Result, checkpoint_if_cancelled};
 
 use super::{MsgStream, Sent, wait_for_room};
-use crate::error::{ContextMisuse, Lagged, MsgTypeError};
+use crate::error::{ContextMisuse, Lagged};
 use crate::transport::SendError;
 
 /// What one direction waits for between two polls.
@@ -68,7 +68,7 @@ impl<S, R: DeserializeOwned> Stream for MsgStream<S, R> {
         };
         self.has_ended = match &next {
             Some(Ok(_)) => false,
-            Some(Err(error)) => !error.is::<Lagged>() && !error.is::<MsgTypeError>(),
+            Some(Err(error)) => !error.is::<Lagged>(),
             None => true,
         };
         Poll::Ready(next)

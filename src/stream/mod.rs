@@ -130,8 +130,8 @@ impl<S, R: DeserializeOwned> MsgStream<S, R> {
     ///
     /// # Errors
     ///
-    /// What the context failed with; [`MsgTypeError`] for an item of another type, which is then
-    /// gone; [`Lagged`](crate::Lagged) if the stream is [shared](Self::subscribe); and
+    /// What the context failed with; [`MsgTypeError`] for an item of another type, with which the
+    /// context fails and which its sender is told; [`Lagged`](crate::Lagged) if the stream is [shared](Self::subscribe); and
     /// cancellation.
     pub async fn receive(&self) -> Result<Option<R>> {
         checkpoint_if_cancelled().await?;
@@ -192,13 +192,16 @@ fn look(half: &Half, take: impl FnOnce() -> Option<Payload>) -> Option<Result<Op
     is_over.then_some(Ok(None))
 }
 
-fn decoded<R: DeserializeOwned>(half: &Half, next: Result<Option<Payload>>) -> Result<Option<R>> {
+fn decoded<R: DeserializeOwned>(
+    half: &Rc<Half>,
+    next: Result<Option<Payload>>,
+) -> Result<Option<R>> {
     let Some(item) = next? else {
         return Ok(None);
     };
     item.decode()
         .map(Some)
-        .map_err(|error| MsgTypeError::new(format!("an item of {}", half.path()), error).into())
+        .map_err(|error| half.undecodable("an item", error))
 }
 
 impl<S, R> MsgStream<S, R> {

@@ -117,7 +117,7 @@ impl Seat {
         }
     }
 
-    pub(super) fn half(&self) -> &Half {
+    pub(super) fn half(&self) -> &Rc<Half> {
         &self.shared.half
     }
 

@@ -25,7 +25,7 @@ const SPARE: usize = 4;
 /// can reach.
 ///
 /// An `Error` that ends a dialog throws out what its dialog has in the data lane and says how much,
-/// if the peer understands that; if not it takes its turn behind it.
+/// if the peer understands that; if not it takes its turn behind that.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     limits: Limits,
@@ -193,7 +193,11 @@ impl Outbox {
             return self.push_control(&Message::Error(Box::new(error.clone())));
         };
         if !self.overtaking {
-            return self.push_error_behind(cid, error);
+            // Where nothing is in front of it, no request to cancel is to come before the reason.
+            return match self.has_data_of(cid) {
+                true => self.push_error_behind(cid, error),
+                false => self.push_control(&Message::Error(Box::new(error.clone()))),
+            };
         }
         let mut error = error.clone();
         let discarded = self.discard(cid);
@@ -201,6 +205,11 @@ impl Outbox {
             error.discarded = Some(discarded);
         }
         self.push_control(&Message::Error(Box::new(error)))
+    }
+
+    fn has_data_of(&self, cid: &Cid) -> bool {
+        let mut frames = self.data.iter().flat_map(|segment| &segment.frames);
+        frames.any(|(owner, _)| owner == cid)
     }
 
     /// To a peer that calls and does not read, as many refusals are queued as it calls.

@@ -40,6 +40,8 @@ enum Step {
     },
     ParentClosesStream,
     ParentAwaitsResult,
+    /// What it took is of another type than it wants.
+    ParentRefuses,
     Accept,
     Refuse,
     Started,
@@ -59,6 +61,7 @@ enum Step {
         items: u8,
     },
     ChildClosesStream,
+    ChildRefuses,
     ParentWriteFails,
     ChildWriteFails,
     /// The link breaks, and so much of what is on its way is lost.
@@ -83,7 +86,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop::option::of(buffering()).prop_map(ChildOpensStream),
         1 => prop::sample::select(vec![
             ParentClosesStream, ChildClosesStream, ParentAwaitsResult, ParentDeadlineMoves,
-            ChildShields,
+            ChildShields, ParentRefuses, ChildRefuses,
         ]),
         2 => prop::sample::select(vec![
             ParentCancels { by_body: true }, ParentCancels { by_body: false }, OuterCancelled,
@@ -161,7 +164,8 @@ impl Way {
                     self.data.clear();
                     false
                 }
-                Message::Error(_) => true,
+                // It takes its turn behind what is queued.
+                Message::Error(_) => !self.data.is_empty(),
                 _ => false,
             },
             Packet::Start | Packet::CancelRequest(_) | Packet::CancelAnswer => false,
@@ -308,6 +312,7 @@ struct Sim {
     has_deadline: bool,
     /// A side was asked to report overruns.
     may_overrun: bool,
+    parent_refused: bool,
 }
 
 impl Sim {
@@ -343,6 +348,7 @@ impl Sim {
             is_cut: false,
             has_deadline,
             may_overrun: !gives_credit || buffering.is_some_and(may_overrun),
+            parent_refused: false,
         }
     }
 
@@ -367,7 +373,11 @@ impl Sim {
                 Effect::RequestCancel(cause) => self.post_to_child(Packet::CancelRequest(cause)),
                 Effect::Send(message) => {
                     if let Message::Error(error) = &message {
-                        assert!(self.may_overrun, "credit allows no overrun: {error}");
+                        let is_allowed = match error.is_overrun() {
+                            true => self.may_overrun,
+                            false => self.parent_refused,
+                        };
+                        assert!(is_allowed, "credit allows no overrun: {error}");
                     }
                     self.post_to_child(Packet::Message(message));
                 }
@@ -542,6 +552,13 @@ impl Sim {
                     self.apply_parent(out);
                 }
             }
+            Step::ParentRefuses => {
+                if self.parent_side.is_running() {
+                    self.parent_refused = true;
+                    self.parent_does(ParentEvent::Undecodable(wrong_type(parent_uid())));
+                    assert!(self.parent_side.queued.is_empty());
+                }
+            }
             Step::Accept => {
                 let is_new = self
                     .child
@@ -645,6 +662,11 @@ impl Sim {
                     let mut out = Vec::new();
                     child.close_stream(&mut out);
                     self.apply_child(out);
+                }
+            }
+            Step::ChildRefuses => {
+                if self.child_side.is_running() {
+                    self.child_does(ChildEvent::Undecodable(wrong_type(child_uid())));
                 }
             }
             Step::ParentWriteFails => {
@@ -847,7 +869,12 @@ impl Sim {
         if let [exit] = self.exits[..] {
             match exit {
                 Exit::Remote | Exit::Both => {}
-                Exit::Body | Exit::Caught => assert!(!resolution.is_raised(), "{resolution:?}"),
+                Exit::Body | Exit::Caught => {
+                    assert!(
+                        !resolution.is_raised() && !self.parent_refused,
+                        "{resolution:?}"
+                    );
+                }
             }
         }
     }

@@ -617,3 +617,67 @@ fn cause_travels_whole_to_a_peer_that_reads_it() {
         assert_eq!(error.canceller, Some(parent_uid()));
     }
 }
+
+#[test]
+fn value_of_another_type_fails_the_dialog_from_the_parent() {
+    let mut parent = running();
+    parent.open_stream(None, &mut Vec::new()).unwrap();
+    handle(&mut parent, Got(item(1)));
+    let refused = || ParentEvent::Undecodable(wrong_type(parent_uid()));
+    let effects = handle(&mut parent, refused());
+    let [Message::Error(told), Message::Credit { .. }] = &sent(&effects)[..] else {
+        panic!("the sender is told, and need not wait: {effects:?}");
+    };
+    assert_eq!(told.boxed_type_str, ErrorMsg::MSG_TYPE_ERROR);
+    assert_eq!(told.cid, Some(cid()));
+    assert!(effects.contains(&Effect::Discard), "{effects:?}");
+    // Once is enough.
+    assert_eq!(handle(&mut parent, refused()), []);
+    // A body that makes nothing of it does not hide it, nor does a result.
+    handle(&mut parent, Got(returned()));
+    let effects = handle(&mut parent, ParentEvent::BodyEnded(BodyEnd::Returned));
+    assert_eq!(exits(&effects), [Exit::Remote]);
+}
+
+#[test]
+fn body_that_fails_with_the_value_of_another_type_raises_it_alone() {
+    let mut parent = running();
+    handle(
+        &mut parent,
+        ParentEvent::Undecodable(wrong_type(parent_uid())),
+    );
+    let effects = handle(
+        &mut parent,
+        ParentEvent::BodyEnded(BodyEnd::Failed {
+            is_remote: true,
+            cause: requested(parent_uid()),
+        }),
+    );
+    assert!(effects.contains(&Effect::ArmBound), "{effects:?}");
+    let mut relayed = *wrong_type(parent_uid());
+    relayed = relayed.relayed_by(&child_uid()).for_dialog(cid());
+    let effects = handle(&mut parent, Got(Message::Error(Box::new(relayed))));
+    assert_eq!(exits(&effects), [Exit::Body]);
+}
+
+#[test]
+fn item_of_another_type_ends_the_child_unless_it_was_cancelled() {
+    let run = || {
+        let mut child = child_after([ChildEvent::Accept(FuncType::Context)]);
+        child.started(value(0), &mut Vec::new()).unwrap();
+        child
+    };
+    let refused = || ChildEvent::Undecodable(wrong_type(child_uid()));
+    let mut child = run();
+    let effects = handle_child(&mut child, refused());
+    assert_eq!(
+        sent_error(&effects).boxed_type_str,
+        ErrorMsg::MSG_TYPE_ERROR
+    );
+    assert_eq!(cancels(&effects).len(), 1);
+    assert_eq!(child.state(), ChildState::Finishing);
+
+    let mut child = run();
+    handle_child(&mut child, ChildEvent::Cancel(requested(parent_uid())));
+    assert_eq!(handle_child(&mut child, refused()), []);
+}

@@ -283,6 +283,10 @@ pub(super) fn parent_events() -> Vec<(&'static str, ParentEvent)> {
             "time for the cancellation is over",
             ParentEvent::CancelBoundOver,
         ),
+        (
+            "a value is of another type",
+            ParentEvent::Undecodable(wrong_type(parent_uid())),
+        ),
         ("request accepted", ParentEvent::CancelAnswered(true)),
         ("request refused", ParentEvent::CancelAnswered(false)),
         ("`StartAck(context)`", Got(start_ack())),
@@ -342,6 +346,10 @@ pub(super) fn child_events() -> Vec<(&'static str, ChildEvent)> {
             ended(EndpointEnd::Cancelled(requested(child_uid()))),
         ),
         ("dropped", ChildEvent::Dropped(requested(child_uid()))),
+        (
+            "an item is of another type",
+            ChildEvent::Undecodable(wrong_type(child_uid())),
+        ),
         ("`Yield`", Got(item(1))),
         ("`Stop`", Got(stop())),
         ("`Credit`", Got(credit())),

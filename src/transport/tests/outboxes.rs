@@ -123,6 +123,9 @@ fn error_to_a_peer_that_does_not_know_better_takes_its_turn() {
     let item = item(&cid, "item");
     push(&mut outbox, &[&item, &error(&cid)]);
     assert_eq!(write_all(&mut outbox), [item, error(&cid)]);
+    // Behind nothing it comes before the control messages that were sent after it.
+    push(&mut outbox, &[&error(&cid), &credit(1)]);
+    assert_eq!(write_all(&mut outbox), [error(&cid), credit(1)]);
 }
 
 #[test]
