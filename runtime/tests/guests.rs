@@ -104,6 +104,28 @@ fn panic_of_main_comes_out_of_the_turn() {
 }
 
 #[test]
+fn host_that_watches_for_edges_misses_none() {
+    guarded(|| {
+        // More than are looked at in one system call, and nobody waits for any but the last.
+        let (ours, theirs): (Vec<_>, Vec<_>) =
+            (0..600).map(|_| UnixStream::pair().unwrap()).unzip();
+        let mut guest = guest(async || {
+            let ours = ours.into_iter().map(Io::new);
+            let ours = ours.collect::<std::io::Result<Vec<_>>>()?;
+            let last = ours.last().unwrap();
+            Ok(last.read_with(|mut io| io.read(&mut [0])).await?)
+        });
+        settle(&mut guest);
+        for mut end in &theirs {
+            end.write_all(&[1]).unwrap();
+        }
+        assert!(is_due(&guest));
+        // What it left unread would be no edge.
+        assert!(matches!(guest.turn(LONG), Progress::Done(Ok(1))));
+    });
+}
+
+#[test]
 fn nothing_runs_before_the_first_turn() {
     guarded(|| {
         let ran = Cell::new(false);
@@ -113,6 +135,7 @@ fn nothing_runs_before_the_first_turn() {
         });
         assert!(!ran.get());
         assert!(guest.next_deadline().unwrap() <= Instant::now());
+        assert!(is_due(&guest));
         drop(guest);
         assert!(!ran.get());
     });

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +37,8 @@ impl Runtime {
             notify: Mutex::new(None),
         });
         let root = self.root();
+        // A host that only polls the descriptor comes for the first turn too.
+        reactor.ring();
         let begin = move || -> Main<'main, T> { Box::pin(async move { main().await }) };
         Ok(Guest {
             running: Box::pin(Running::new(self, Some(reactor), location, begin)),
@@ -220,9 +222,16 @@ impl<T> Guest<'_, T> {
 }
 
 impl<T> AsFd for Guest<'_, T> {
-    /// Readable when a turn is due. Poll it, and do nothing else with it.
+    /// Readable when a turn is due, from the first on. Poll it, and do nothing else with it. A turn
+    /// that is idle leaves it unreadable, so it may also be watched for edges.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.driver.reactor().as_fd()
+    }
+}
+
+impl<T> AsRawFd for Guest<'_, T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -96,10 +96,20 @@ impl Driver {
     }
 
     fn poll(&mut self, block: bool) {
+        let mut there_is_more = self.poll_some(block);
+        // What is left would be no news to a host that watches for edges.
+        while there_is_more {
+            there_is_more = self.poll_some(false);
+        }
+    }
+
+    /// Tells as many events as there is room for; whether there may be more.
+    fn poll_some(&mut self, block: bool) -> bool {
         self.reactor
             .poller
             .wait(&mut self.events, block)
             .expect("the system tells which descriptors are ready");
+        let full = self.events.is_full();
         {
             let sources = lock(&self.reactor.sources);
             for event in self.events.drain() {
@@ -123,6 +133,7 @@ impl Driver {
         for waker in self.woken.drain(..) {
             waker.wake();
         }
+        full
     }
 }
 

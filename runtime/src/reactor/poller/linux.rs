@@ -105,6 +105,11 @@ impl Events {
         }
     }
 
+    /// Whether there may be more than there was room for.
+    pub(in crate::reactor) fn is_full(&self) -> bool {
+        self.list.len() == self.list.capacity()
+    }
+
     pub(in crate::reactor) fn drain(&mut self) -> impl Iterator<Item = Event> {
         self.list.drain(..).filter_map(|event| {
             let (flags, data) = (event.flags, event.data);

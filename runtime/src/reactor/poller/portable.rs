@@ -95,6 +95,11 @@ impl Events {
         }
     }
 
+    /// Whether there may be more than there was room for.
+    pub(in crate::reactor) fn is_full(&self) -> bool {
+        self.list.len() == self.list.capacity().get()
+    }
+
     pub(in crate::reactor) fn drain(&mut self) -> impl Iterator<Item = Event> {
         self.list.iter().map(|event| Event {
             token: event.key as u64,
