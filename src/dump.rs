@@ -4,10 +4,11 @@ use std::fmt::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tractor_runtime::{Outcome, Result, dump, move_on_after, nursery};
+use tractor_runtime::{Error, Result, dump, move_on_after, nursery};
 
 use crate::actor::{Actor, Connection};
-use crate::error::NoActor;
+use crate::error::{self, NoActor, PeerLost};
+use crate::wire::ErrorMsg;
 
 /// How long an actor has to say what it is doing, with those below it. One that is stuck does not.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -16,7 +17,8 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// A checkpoint.
 ///
 /// Actors are asked at the same time, and each has 1 s to answer, for itself and those below it.
-/// One that does not is in the dump as such. [`run`](fn@crate::run) writes the dump of the root to
+/// One that does not is in the dump as such. An actor of another tree is asked through
+/// [`Portal::dump_tree`](crate::Portal::dump_tree). [`run`](fn@crate::run) writes the dump of the root to
 /// the standard error when the process gets SIGUSR1.
 ///
 /// # Errors
@@ -29,7 +31,7 @@ pub async fn dump_tree() -> Result<TreeDump> {
     })
 }
 
-/// The answer of [`dump_tree`]. Its `Display` is text in lines, each actor below the one that has
+/// The answer of [`dump_tree`] and [`Portal::dump_tree`](crate::Portal::dump_tree). Its `Display` is text in lines, each actor below the one that has
 /// started it.
 #[derive(Clone)]
 pub struct TreeDump {
@@ -53,15 +55,15 @@ pub(crate) async fn of(actor: &Rc<Actor>, limit: Duration) -> Result<String> {
     let connections = actor.connections();
     let mut text = format!("actor {} (process {})\n", actor.uid(), std::process::id());
     for conn in &connections {
-        for context in conn.dialog_paths() {
-            let _ = writeln!(text, "  context with {}: {context}", conn.peer());
+        for dialog in conn.shown_dialogs() {
+            let _ = writeln!(text, "  {dialog}");
         }
     }
     push_indented(&mut text, &dump().to_string());
     let children = connections.iter().filter(|conn| conn.is_to_child());
-    let below = nursery(async |n| {
+    let answers = nursery(async |n| {
         let asked: Vec<_> = children
-            .map(|conn| n.start_soon(ask(conn.clone(), limit)))
+            .map(|conn| n.start_soon(below(conn.clone(), limit)))
             .collect();
         let mut answers: Vec<String> = Vec::with_capacity(asked.len());
         for answer in asked {
@@ -69,22 +71,57 @@ pub(crate) async fn of(actor: &Rc<Actor>, limit: Duration) -> Result<String> {
         }
         Ok(answers)
     });
-    for answer in below.await? {
+    for answer in answers.await? {
         push_indented(&mut text, &answer);
     }
     Ok(text)
 }
 
-async fn ask(child: Rc<Connection>, limit: Duration) -> Result<String> {
-    // Less time for those below, so that one that is stuck there does not hide the others.
-    let answer = child.request_dump(limit * 3 / 4);
-    let answered = async { Ok(answer.event.wait().await?) };
-    if let Outcome::Completed(()) = move_on_after(limit, answered).await?
-        && let Some(text) = answer.text.take()
-    {
-        return Ok(text);
+/// Of an actor of another tree, or of this one, and those below it.
+pub(crate) async fn of_peer(conn: &Connection) -> Result<TreeDump> {
+    if !conn.dumps() {
+        let text = format!("{} does not know how to say what it is doing", conn.peer());
+        return Err(Error::msg(text));
     }
-    Ok(format!("actor {} does not answer\n", child.peer()))
+    let text = match ask(conn, LIMIT).await? {
+        Some(answer) => answer.map_err(|error| error::from_wire(*error, None))?,
+        None if !conn.is_up() => {
+            let lost = conn.lost().unwrap_or_else(|| PeerLost {
+                peer: conn.peer().clone(),
+                status: None,
+                reason: None,
+            });
+            return Err(lost.into());
+        }
+        None => silent(conn),
+    };
+    Ok(TreeDump { text })
+}
+
+/// Of a child, which may take so long.
+async fn below(child: Rc<Connection>, limit: Duration) -> Result<String> {
+    Ok(match ask(&child, limit).await? {
+        Some(Ok(text)) => text,
+        Some(Err(error)) => format!("actor {}: {error}\n", child.peer()),
+        None => silent(&child),
+    })
+}
+
+/// `None` if there is no answer in time.
+async fn ask(
+    peer: &Connection,
+    limit: Duration,
+) -> Result<Option<std::result::Result<String, Box<ErrorMsg>>>> {
+    // Less time for those below, so that one that is stuck there does not hide the others.
+    let answer = peer.request_dump(limit * 3 / 4);
+    let answered = move_on_after(limit, async { Ok(answer.event.wait().await?) }).await;
+    peer.forget_dump(&answer);
+    answered?;
+    Ok(answer.text.take())
+}
+
+fn silent(peer: &Connection) -> String {
+    format!("actor {} does not answer\n", peer.peer())
 }
 
 fn push_indented(text: &mut String, part: &str) {

@@ -1,16 +1,26 @@
 //! What a tree says of itself when it is asked what it is doing.
 
 mod common;
+#[path = "common/peer.rs"]
+mod peer;
+#[path = "common/places.rs"]
+mod places;
 
 use std::env;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Cell, HangGuard, MARKER, Marker, in_every_cell, tree, tree_of};
+use common::{Cell, HangGuard, MARKER, Marker, aside, in_every_cell, tree, tree_of};
+use peer::Peer;
+use places::{Directory, Net};
 use rustix::process::{Signal, getpid, kill_process};
 use tractor::runtime::{nursery, time};
-use tractor::{Context, Dialog, NoActor, Result, SpawnOptions, dump_tree, endpoint};
+use tractor::{
+    Address, Context, Dialog, ListenOptions, NoActor, PeerLost, Portal, RemoteActorError, Result,
+    RunOptions, SpawnOptions, connect, dump_tree, endpoint,
+};
 
 struct Silent;
 impl Dialog for Silent {
@@ -68,6 +78,10 @@ fn dump_shows_actors_and_contexts_at_every_level(cell: Cell) {
                     let contexts = text.matches(": dumps:linger\n").count();
                     // Both sides of both.
                     assert_eq!(contexts, 4, "{text}");
+                    let opened = text.matches("context opened at middle@").count();
+                    assert_eq!(opened, 1, "{text}");
+                    let run = text.matches("context run for root@").count();
+                    assert_eq!(run, 1, "{text}");
                     assert!(text.contains("blocked on"), "{text}");
                     ctx.cancel().await;
                     Ok(())
@@ -101,6 +115,118 @@ fn actor_that_is_stuck_is_in_the_dump() {
                     text.contains("actor well@") && !text.contains("well does not"),
                     "{text}"
                 );
+                an.cancel();
+                Ok(())
+            })
+            .await
+        })
+        .await
+    })
+    .unwrap();
+}
+
+/// Runs `main` in a tree of its own with a portal to the root of another one, which has a child and
+/// listens at such an address.
+fn attached(
+    net: Net,
+    options: ListenOptions,
+    main: impl AsyncFnOnce(&Portal) -> Result<()> + Send + 'static,
+) {
+    let directory = Directory::new();
+    tree(async |marked: SpawnOptions| {
+        let listening = options.listen(directory.at(net, "root.sock"))?;
+        tractor::nursery(async |an| {
+            an.start_actor("leaf", marked).await?;
+            let place = listening.address().clone();
+            let visited =
+                aside(move || RunOptions::new().run(async || main(&connect(&place).await?).await));
+            visited.await??;
+            an.cancel();
+            Ok(())
+        })
+        .await
+    })
+    .unwrap();
+}
+
+#[test]
+fn dump_of_another_tree() {
+    for (net, allow) in [(Net::Unix, false), (Net::Tcp, true)] {
+        let options = ListenOptions::new().allow_remote_cancel(allow);
+        attached(net, options, async |portal| {
+            let text = portal.dump_tree().await?.to_string();
+            let first = text.lines().next().unwrap();
+            assert!(first.starts_with("actor root@"), "{text}");
+            let leaf = text.lines().find(|line| line.contains("actor leaf@"));
+            assert!(leaf.is_some_and(|line| line.starts_with("  ")), "{text}");
+            // Again, over the same connection, until there is none.
+            assert!(portal.dump_tree().await?.to_string().contains("leaf@"));
+            portal.disconnect();
+            let error = portal.dump_tree().await.unwrap_err();
+            assert!(error.is::<PeerLost>(), "{error:?}");
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn dump_of_a_tree_that_may_not_be_seen() {
+    attached(Net::Tcp, ListenOptions::new(), async |portal| {
+        let error = portal.dump_tree().await.unwrap_err();
+        let denied = error.downcast_ref::<RemoteActorError>().unwrap();
+        assert_eq!(denied.boxed_type(), "PermissionDenied");
+        assert!(portal.is_connected());
+        Ok(())
+    });
+}
+
+#[test]
+fn dump_of_a_peer_of_another_library() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Tcp(listener.local_addr().unwrap());
+    let other = std::thread::spawn(move || {
+        let mut peer = Peer::accepted(&listener);
+        peer.greet(false.into());
+        assert_eq!(peer.receive(), None, "nothing is asked of it");
+    });
+    tree(async |_| {
+        let portal = connect(&address).await?;
+        let error = portal.dump_tree().await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("does not know how to say what it is doing")
+        );
+        portal.disconnect();
+        Ok(())
+    })
+    .unwrap();
+    other.join().unwrap();
+}
+
+#[test]
+fn dump_of_a_peer_that_is_stuck() {
+    let directory = Directory::new();
+    tree(async |marked: SpawnOptions| {
+        tractor::nursery(async |an| {
+            let options = marked.enable_module("dumps").grace(Duration::ZERO);
+            let place = directory.at(Net::Unix, "stuck.sock");
+            let stuck = an
+                .start_actor("stuck", options.listen(place.clone()))
+                .await?;
+            let portal = connect(&place).await?;
+            nursery(async |n| {
+                n.start_soon(async {
+                    let _ = stuck.run(stick, ()).await;
+                    Ok(())
+                });
+                // As soon as it is stuck.
+                loop {
+                    let text = portal.dump_tree().await?.to_string();
+                    if text == format!("actor {} does not answer\n", stuck.uid()) {
+                        break;
+                    }
+                }
                 an.cancel();
                 Ok(())
             })
@@ -162,5 +288,5 @@ fn user_signal_has_the_tree_dumped() {
     let pid = rustix::process::Pid::from_child(&root);
     kill_process(pid, Signal::INT).unwrap();
     assert_eq!(root.wait().unwrap().code(), Some(130));
-    assert_eq!(marker.processes(), []);
+    assert!(marker.processes().is_empty());
 }

@@ -67,10 +67,12 @@ enum Request {
 }
 
 /// The answer to a request for what an actor is doing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct DumpAnswer {
+    cid: Cid,
     pub(crate) event: Event,
-    pub(crate) text: RefCell<Option<String>>,
+    /// The text, or why there is none; nothing if the connection was lost.
+    pub(crate) text: RefCell<Option<Result<String, Box<ErrorMsg>>>>,
 }
 
 /// The answer to a request to cancel an actor.
@@ -336,10 +338,19 @@ impl Connection {
         ack
     }
 
-    /// Asks the peer's actor what it is doing.
+    /// Whether the peer knows how to say what it is doing.
+    pub(crate) fn dumps(&self) -> bool {
+        self.features.dumps
+    }
+
+    /// Asks the peer's actor what it is doing, if it is one of this library.
     pub(crate) fn request_dump(&self, limit: Duration) -> Rc<DumpAnswer> {
-        let answer = Rc::new(DumpAnswer::default());
-        if !self.is_up() || !self.features.causes {
+        let answer = Rc::new(DumpAnswer {
+            cid: Cid::fresh(),
+            event: Event::new(),
+            text: RefCell::default(),
+        });
+        if !self.is_up() || !self.dumps() {
             answer.event.set();
             return answer;
         }
@@ -347,8 +358,13 @@ impl Connection {
         let ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         let kwargs = Payload::encode(&DumpRequest { ms }).expect("a number can be encoded");
         let request = Request::Dump(answer.clone());
-        self.request(DUMP, kwargs, info, request);
+        self.request_as(answer.cid.clone(), DUMP, kwargs, info, request);
         answer
+    }
+
+    /// An answer that comes from now on is for nobody.
+    pub(crate) fn forget_dump(&self, answer: &DumpAnswer) {
+        self.requests.borrow_mut().swap_remove(&answer.cid);
     }
 
     /// Whether the peer is an actor that this one has started.
@@ -356,10 +372,18 @@ impl Connection {
         self.reports.borrow().is_some()
     }
 
-    /// The endpoints of the dialogs on it, for people.
-    pub(crate) fn dialog_paths(&self) -> Vec<String> {
+    /// The dialogs on it, for people: who waits for whom, and for what.
+    pub(crate) fn shown_dialogs(&self) -> Vec<String> {
         let halves = self.all_halves();
-        halves.iter().map(|half| half.path().to_string()).collect()
+        let shown = halves.iter().map(|half| {
+            let side = if half.is_child() {
+                "run for"
+            } else {
+                "opened at"
+            };
+            format!("context {side} {}: {}", self.peer, half.path())
+        });
+        shown.collect()
     }
 
     /// From now on the peer, a child, is listened to when it tells how its own children ended.
@@ -384,7 +408,17 @@ impl Connection {
     }
 
     fn request(&self, func: &str, kwargs: Payload, cause: CauseInfo, request: Request) {
-        let cid = Cid::fresh();
+        self.request_as(Cid::fresh(), func, kwargs, cause, request);
+    }
+
+    fn request_as(
+        &self,
+        cid: Cid,
+        func: &str,
+        kwargs: Payload,
+        cause: CauseInfo,
+        request: Request,
+    ) {
         let mut start = Start::new(cid.clone(), Start::SELF, func, kwargs, self.own.clone());
         if self.features.causes {
             start.cause = Some(cause);
@@ -459,13 +493,14 @@ impl Connection {
         }
         let (accepted, value) = match message {
             Message::CancelAck { pld, .. } => (pld, None),
-            Message::Error(_) => (false, None),
-            Message::Return { pld, .. } => (false, Some(pld)),
+            Message::Error(error) => (false, Some(Err(error))),
+            Message::Return { pld, .. } => (false, Some(Ok(pld))),
             _ => return,
         };
         let request = self.requests.borrow_mut().swap_remove(cid);
         if let (Some(Request::Dump(answer)), Some(value)) = (&request, value) {
-            *answer.text.borrow_mut() = value.decode().ok();
+            let text = value.map(|pld| pld.decode().ok()).transpose();
+            *answer.text.borrow_mut() = text;
         }
         match request {
             Some(request) => request.answered(accepted),
@@ -501,11 +536,8 @@ impl Connection {
     fn start_self(self: &Rc<Self>, start: Start) {
         let cause = Cause::received(start.cause.as_ref(), self.peer.clone());
         match &*start.func {
-            "cancel" if !self.may_cancel.get() => {
-                let text = format!("{} may not cancel {}", self.peer, self.own);
-                log::warn!(target: "tractor::actor", "{text}");
-                self.refuse(&start, "PermissionDenied", &text);
-            }
+            "cancel" if !self.may_cancel.get() => self.deny(&start, "cancel"),
+            DUMP if !self.may_cancel.get() => self.deny(&start, "look into"),
             "cancel" => {
                 self.accept_cancel(&start);
                 if let Some(actor) = self.actor() {
@@ -523,7 +555,7 @@ impl Connection {
                 }
                 Err(error) => self.refuse(&start, "TypeError", &error.to_string()),
             },
-            DUMP if self.may_cancel.get() => {
+            DUMP => {
                 if let Some(actor) = self.actor() {
                     let (conn, cid) = (self.clone(), start.cid.clone());
                     let functype = FuncType::AsyncFunc;
@@ -591,6 +623,12 @@ impl Connection {
         self.send_own(&Message::StartAck { cid, functype });
         let cid = start.cid.clone();
         self.send_own(&Message::CancelAck { cid, pld: true });
+    }
+
+    fn deny(&self, start: &Start, what: &str) {
+        let text = format!("{} may not {what} {}", self.peer, self.own);
+        log::warn!(target: "tractor::actor", "{text}");
+        self.refuse(start, "PermissionDenied", &text);
     }
 
     fn refuse(&self, start: &Start, type_str: &str, text: &str) {

@@ -13,6 +13,7 @@ use tractor_runtime::{CancelCause, CancelKind, Outcome as Ended, move_on_after, 
 
 use crate::actor::{Ack, Connection};
 use crate::context::{Caller, Context, ContextOptions, call, open, open_one_way};
+use crate::dump::{self, TreeDump};
 use crate::endpoint::{Dialog, Path, encode_args};
 use crate::error::{InvalidPath, MsgTypeError, Result};
 use crate::stream::{ReceiveStream, SendStream};
@@ -258,6 +259,23 @@ impl Portal {
             let _ = shield(answered).await;
             ack.accepted.get()
         }
+    }
+
+    /// What the actor and all below it consist of now, as [`dump_tree`](crate::dump_tree) says of this
+    /// one. Nothing changes there. A checkpoint.
+    ///
+    /// It is waited for 1 s. An actor that does not answer in time, this one included, is in the dump
+    /// as such. Whoever may cancel an actor may see into it: those above it, who comes over a Unix
+    /// socket, and over TCP whom
+    /// [`allow_remote_cancel`](crate::ListenOptions::allow_remote_cancel) lets in.
+    ///
+    /// # Errors
+    ///
+    /// A [`RemoteActorError`](crate::RemoteActorError) of the type `PermissionDenied` if it may not;
+    /// that the actor is of a library that has no such dump; [`PeerLost`](crate::PeerLost); and
+    /// cancellation.
+    pub async fn dump_tree(&self) -> Result<TreeDump> {
+        dump::of_peer(&self.conn).await
     }
 
     /// Ends the connection, when what was sent has been written. The dialogs on it that are still

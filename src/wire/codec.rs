@@ -129,7 +129,7 @@ fn encode_aid(buf: &mut Vec<u8>, aid: &Aid) {
     map.bool("is_probe", aid.is_probe);
     if let Some(features) = &aid.features {
         map.key("x_features");
-        let pairs = 5 + usize::from(features.credit.is_some());
+        let pairs = 6 + usize::from(features.credit.is_some());
         let mut inner = map.inner(pairs);
         if let Some(window) = features.credit {
             inner.uint("credit", u64::from(window));
@@ -139,6 +139,7 @@ fn encode_aid(buf: &mut Vec<u8>, aid: &Aid) {
         inner.bool("deadlines", features.deadlines);
         inner.bool("shields", features.shields);
         inner.bool("sources", features.sources);
+        inner.bool("dumps", features.dumps);
     }
 }
 
@@ -486,7 +487,7 @@ impl<'a> Reader<'a> {
     }
 
     fn features(&self, field: &Field<'a>) -> Result<Features, WireError> {
-        let [credit, causes, discards, deadlines, shields, sources] = self.inner_fields(
+        let [credit, causes, discards, deadlines, shields, sources, dumps] = self.inner_fields(
             field,
             "Aid.x_features",
             [
@@ -496,6 +497,7 @@ impl<'a> Reader<'a> {
                 "deadlines",
                 "shields",
                 "sources",
+                "dumps",
             ],
         )?;
         Ok(Features {
@@ -505,6 +507,7 @@ impl<'a> Reader<'a> {
             deadlines: deadlines.or_default(Field::bool)?,
             shields: shields.or_default(Field::bool)?,
             sources: sources.or_default(Field::bool)?,
+            dumps: dumps.or_default(Field::bool)?,
         })
     }
 

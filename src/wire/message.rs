@@ -131,6 +131,8 @@ pub(crate) struct Features {
     pub(crate) shields: bool,
     /// Errors travel as values, beside what is said of them.
     pub(crate) sources: bool,
+    /// It says what it is doing, to those who may ask.
+    pub(crate) dumps: bool,
 }
 
 impl Features {
@@ -143,6 +145,7 @@ impl Features {
             deadlines: true,
             shields: true,
             sources: true,
+            dumps: true,
         }
     }
 }

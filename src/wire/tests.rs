@@ -550,14 +550,15 @@ fn addrs() -> impl Strategy<Value = Vec<WireAddr>> {
 }
 
 fn aid() -> impl Strategy<Value = Message> {
-    let features = (prop::option::of(any::<u32>()), any::<[bool; 5]>()).prop_map(
-        |(credit, [causes, discards, deadlines, shields, sources])| Features {
+    let features = (prop::option::of(any::<u32>()), any::<[bool; 6]>()).prop_map(
+        |(credit, [causes, discards, deadlines, shields, sources, dumps])| Features {
             credit,
             causes,
             discards,
             deadlines,
             shields,
             sources,
+            dumps,
         },
     );
     (
