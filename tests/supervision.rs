@@ -778,18 +778,21 @@ async fn daemon_replaced(daemon: &tractor::Daemon, round: u64) -> Result<()> {
     Ok(())
 }
 
-/// Nobody is started once all were asked to end.
+/// Nobody is started once all were asked to end, and nobody waits until it could have been.
 #[test]
 fn nursery_is_cancelled_while_a_daemon_waits_to_be_started_again() {
     tree(async |marked: SpawnOptions| {
         tractor::nursery(async |an| {
-            let restart = Restart::always().delay(Duration::from_millis(50));
+            let restart = Restart::always().delay(Duration::from_secs(1000));
             let daemon = an.start_daemon("daemon", options(marked), restart).await?;
             let _ = daemon.portal().await?.run(leave, 3).await;
             while an.teardown_report().actors().is_empty() {
                 time::sleep(Duration::from_millis(1)).await?;
             }
             an.cancel();
+            let error = daemon.portal().await.unwrap_err();
+            assert!(error.is::<tractor::DaemonOver>(), "{error:?}");
+            assert_eq!(daemon.restarts(), 0);
             Ok(())
         })
         .await

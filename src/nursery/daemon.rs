@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_lite::future::or;
 use tractor_runtime::sync::Event;
 use tractor_runtime::time::Instant;
 use tractor_runtime::{Error, Result, checkpoint_if_cancelled, time};
@@ -222,8 +223,8 @@ impl State {
                 .into());
             }
             log::warn!(target: "tractor::spawn", "{} is started again: {why}", self.name);
-            time::sleep(restart.delay).await?;
-            if nest.is_asked() {
+            or(time::sleep(restart.delay), nest.asked.wait()).await?;
+            if nest.asked.is_set() {
                 return Ok(None);
             }
             self.count.set(self.count.get() + 1);

@@ -5,7 +5,6 @@ mod daemon;
 mod report;
 mod task;
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -13,6 +12,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tractor_runtime::sync::Event;
 use tractor_runtime::{CancelCause, CancelKind, TaskHandle, checkpoint_if_cancelled, shield};
 
 pub use daemon::{Daemon, DaemonOver, Restart, RestartLimit};
@@ -75,7 +75,7 @@ pub async fn nursery<T>(body: impl AsyncFnOnce(&ActorNursery) -> Result<T>) -> R
                     children: Rc::default(),
                 },
                 ends: Rc::default(),
-                is_asked: Rc::default(),
+                asked: Rc::default(),
             },
         };
         // Most of a program may be in it, and not to be in each future around it.
@@ -186,7 +186,7 @@ impl ActorNursery {
     #[track_caller]
     pub fn cancel(&self) {
         let cause = CancelCause::new(CancelKind::Requested);
-        self.nest.is_asked.set(true);
+        self.nest.asked.set();
         for child in self.nest.siblings.living() {
             child.ask(&cause);
         }
@@ -198,7 +198,7 @@ impl ActorNursery {
     #[track_caller]
     pub fn cancel_within(&self, grace: Duration) {
         let cause = CancelCause::new(CancelKind::Requested);
-        self.nest.is_asked.set(true);
+        self.nest.asked.set();
         for child in self.nest.siblings.living() {
             child.ask_within(&cause, grace);
         }
@@ -253,8 +253,8 @@ struct Nest {
     actor: Rc<Actor>,
     siblings: Siblings,
     ends: Rc<Ends>,
-    /// Whether all were asked to end.
-    is_asked: Rc<Cell<bool>>,
+    /// Set when all were asked to end.
+    asked: Rc<Event>,
 }
 
 impl Nest {
@@ -302,10 +302,6 @@ impl Nest {
             .living()
             .into_iter()
             .find(|child| child.uid() == uid)
-    }
-
-    fn is_asked(&self) -> bool {
-        self.is_asked.get()
     }
 }
 
