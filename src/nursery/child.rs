@@ -332,11 +332,8 @@ impl Child {
 
     /// Waits for the end of a child that was asked to, and brings it about if it does not come.
     async fn end(&self) -> Exit {
-        let start = self.asked_at.get().unwrap_or_else(time::now);
         loop {
-            let full = start + self.options.grace;
-            let until = self.until.get().map_or(full, |until| until.min(full));
-            let left = until.saturating_duration_since(time::now());
+            let left = self.time_ends().saturating_duration_since(time::now());
             let hurried = self.hurried.borrow().clone();
             let hurry = async {
                 // The shield hides what could be told.
@@ -349,6 +346,13 @@ impl Child {
                 None => {}
             }
         }
+    }
+
+    /// Until when a child that was asked to end has time to.
+    fn time_ends(&self) -> Instant {
+        let start = self.asked_at.get().unwrap_or_else(time::now);
+        let full = start + self.options.grace;
+        self.until.get().map_or(full, |until| until.min(full))
     }
 
     async fn end_by_force(&self) -> Exit {
@@ -551,11 +555,17 @@ impl Child {
         Ok(Ok(conn))
     }
 
-    /// Waits for the end of the grace of a child that is asked to end before it answers.
+    /// Waits for the end of the time that a child has which is asked to end before it answers.
     async fn given_up(&self) -> Result<std::result::Result<Rc<Connection>, SpawnFailure>> {
         self.asked.wait().await?;
-        time::sleep(self.options.grace).await?;
-        Ok(Err(SpawnFailure::Asked))
+        loop {
+            let hurried = self.hurried.borrow().clone();
+            let over = async { time::sleep_until(self.time_ends()).await.map(|()| true) };
+            let hurry = async { hurried.wait().await.map(|()| false) };
+            if or(over, hurry).await? {
+                return Ok(Err(SpawnFailure::Asked));
+            }
+        }
     }
 
     /// The first message of the child, or why there is none.
