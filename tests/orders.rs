@@ -39,7 +39,7 @@ async fn stubborn((): ()) -> Result<()> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, flag.clone())?;
     }
-    fs::write(env::var(FILE)?, "")?;
+    write("it sticks")?;
     loop {
         thread::sleep(Duration::from_secs(1));
     }
@@ -65,7 +65,7 @@ async fn have_a_child((): ()) -> Result<()> {
         let options = options(SpawnOptions::new());
         let portal = an.start_actor("below", options.env_remove(FILE)).await?;
         let child = portal.run(pid, ()).await?;
-        fs::write(env::var(FILE)?, child.to_string())?;
+        write(&child.to_string())?;
         sleep(()).await
     })
     .await
@@ -74,6 +74,14 @@ endpoint!(have_a_child);
 
 /// Where a process is told to write.
 const FILE: &str = "TRACTOR_TEST_FILE";
+
+/// Writes it there, all at once.
+fn write(text: &str) -> Result<()> {
+    let file = env::var(FILE)?;
+    let part = format!("{file}.part");
+    fs::write(&part, text)?;
+    Ok(fs::rename(part, file)?)
+}
 
 fn options(options: SpawnOptions) -> SpawnOptions {
     options.enable_module("orders")

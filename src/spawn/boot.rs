@@ -61,7 +61,7 @@ impl Inherited {
         let Some(parent) = marked_by() else {
             return Ok(None);
         };
-        platform::die_with_parent(true)?;
+        platform::die_with_parent()?;
         // A parent that died before that would never be told of.
         if getppid() != Some(parent) {
             std::process::exit(ORPHANED);
@@ -108,7 +108,7 @@ impl Watchdog {
         thread::Builder::new()
             .name("tractor-watchdog".into())
             .spawn(move || shared.watch(&channel))?;
-        platform::die_with_parent(false)?;
+        platform::outlive_parent()?;
         Ok(())
     }
 

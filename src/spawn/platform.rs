@@ -21,9 +21,16 @@ mod here {
         Some(rustix::net::sockopt::socket_peercred(socket).ok()?.pid)
     }
 
-    /// Whether this process is to die with the thread that started it.
-    pub(in crate::spawn) fn die_with_parent(die: bool) -> io::Result<()> {
-        let signal = die.then_some(rustix::process::Signal::KILL);
+    /// This process is to die with the thread that started it.
+    pub(in crate::spawn) fn die_with_parent() -> io::Result<()> {
+        let signal = Some(rustix::process::Signal::KILL);
+        Ok(rustix::process::set_parent_process_death_signal(signal)?)
+    }
+
+    /// It is not to any more. If it is stopped when that thread ends, it goes on, or it would never
+    /// see that it has lost its parent.
+    pub(in crate::spawn) fn outlive_parent() -> io::Result<()> {
+        let signal = Some(rustix::process::Signal::CONT);
         Ok(rustix::process::set_parent_process_death_signal(signal)?)
     }
 
@@ -68,7 +75,11 @@ mod here {
         rustix::process::getppid()
     }
 
-    pub(in crate::spawn) fn die_with_parent(_die: bool) -> io::Result<()> {
+    pub(in crate::spawn) fn die_with_parent() -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(in crate::spawn) fn outlive_parent() -> io::Result<()> {
         Ok(())
     }
 
