@@ -107,7 +107,7 @@ pub use spawn::{Output, SpawnOptions, enter_if_actor};
 pub use stream::{MsgStream, Overruns, ReceiveStream, SendStream, StreamOptions, Subscription};
 pub use tractor_runtime::{CancelCause, CancelKind, Cancelled};
 pub use transport::{Address, InvalidAddress};
-pub use wire::Uid;
+pub use wire::{Raw, Uid};
 
 #[doc(hidden)]
 pub use endpoint::__private;

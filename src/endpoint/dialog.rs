@@ -1,6 +1,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::wire::Raw;
+
 /// What the two sides of a context say to each other: one type for each direction of its stream,
 /// and one for the value that the child starts with.
 ///
@@ -27,4 +29,11 @@ pub trait Dialog: 'static {
     type ToChild: Serialize + DeserializeOwned + 'static;
     /// What the stream carries from the child to the parent.
     type ToParent: Serialize + DeserializeOwned + 'static;
+}
+
+/// The dialog of a program that does not know the types: see [`Raw`].
+impl Dialog for Raw {
+    type Started = Self;
+    type ToChild = Self;
+    type ToParent = Self;
 }

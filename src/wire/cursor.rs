@@ -61,6 +61,11 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// What was read from there on.
+    pub(super) fn since(&self, from: usize) -> &'a [u8] {
+        &self.bytes[from..self.at]
+    }
+
     pub(super) fn is_at_end(&self) -> bool {
         self.at == self.bytes.len()
     }

@@ -19,6 +19,7 @@ mod frame;
 mod ident;
 mod message;
 mod payload;
+mod raw;
 mod shown;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub(crate) use message::{
     WireAddr,
 };
 pub(crate) use payload::Payload;
+pub use raw::Raw;
 
 /// What a peer may make this side hold at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

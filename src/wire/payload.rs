@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::shown::shown;
-use super::{EncodeError, Limits, PayloadError, cursor};
+use super::{EncodeError, Limits, PayloadError, cursor, raw};
 
 /// One value of the user's, as the msgpack that travels.
 ///
@@ -43,6 +43,9 @@ impl Payload {
     }
 
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        if let Some(raw) = raw::as_it_is(self) {
+            return Ok(raw);
+        }
         T::deserialize(&mut self.deserializer()).map_err(|error| {
             // Once more, to see how far it comes: this is what is paid for only where it fails.
             let again = serde_path_to_error::deserialize::<_, T>(&mut self.deserializer());
@@ -81,6 +84,11 @@ impl Payload {
         &self.bytes
     }
 
+    /// `bytes` must be one well-formed value within the limits.
+    pub(super) fn checked(bytes: Bytes) -> Self {
+        Self { bytes }
+    }
+
     /// `bytes` must hold one well-formed value.
     pub(super) fn copied(bytes: &[u8]) -> Self {
         Self {
@@ -117,6 +125,10 @@ pub(super) fn encode_into<T: Serialize + ?Sized>(
     buf: &mut Vec<u8>,
     value: &T,
 ) -> Result<(), EncodeError> {
+    if let Some(raw) = raw::encoded(value) {
+        buf.extend_from_slice(&raw);
+        return Ok(());
+    }
     let start = buf.len();
     let mut serializer = rmp_serde::Serializer::new(&mut *buf).with_struct_map();
     let failed = |reason: String| EncodeError::Value {
