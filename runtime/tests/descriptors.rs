@@ -3,17 +3,19 @@
 mod common;
 
 use std::cell::Cell;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
-use common::{Log, trial_in_every_host};
+use common::{Log, guarded, trial_in_every_host};
 use tractor_runtime::io::Io;
 use tractor_runtime::process::{ChildExit, Stage};
 use tractor_runtime::testing::{assert_checkpoints, wait_all_tasks_blocked_for};
 use tractor_runtime::time::{now, sleep};
-use tractor_runtime::{CancelScope, Error, Result, move_on_after, nursery};
+use tractor_runtime::{CancelScope, Error, Instrument, Result, Runtime, move_on_after, nursery};
 
 const TICK: Duration = Duration::from_millis(20);
 
@@ -140,6 +142,56 @@ fn reader_and_writer_are_cancelled() {
 }
 
 // core/test_io.py::test_socket_simultaneous_read_write
+/// Counts how often a runtime has waited.
+#[derive(Default)]
+struct Waits(Cell<usize>);
+
+impl Instrument for Waits {
+    fn after_wait(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn other_end_that_reads_wakes_nobody() {
+    guarded(|| {
+        let waits = Rc::new(Waits::default());
+        let runtime = Runtime::builder().instrument(waits.clone()).build();
+        let result: Result<()> = runtime.run(async || {
+            let (ours, mut theirs) = UnixStream::pair()?;
+            let ours = Io::new(ours)?;
+            let filled = fill(&ours);
+            let other_end = thread::spawn(move || {
+                theirs.read_exact(&mut vec![0; filled])?;
+                loop {
+                    match theirs.read(&mut [0])? {
+                        0 => return Ok::<_, io::Error>(()),
+                        // Long enough for a runtime that is woken by the read to wait again.
+                        _ => thread::sleep(TICK),
+                    }
+                    theirs.write_all(&[1])?;
+                }
+            });
+            ours.writable().await?;
+            let answered = async || -> Result<usize> {
+                ours.get_ref().write_all(&[1])?;
+                let before = waits.0.get();
+                ours.read_with(|mut io| io.read(&mut [0])).await?;
+                Ok(waits.0.get() - before)
+            };
+            // Once after it was waited for, room may be told of.
+            answered().await?;
+            answered().await?;
+            for _ in 0..3 {
+                assert!(answered().await? <= 1, "woken by the answer alone");
+            }
+            drop(ours);
+            Ok(other_end.join().expect("it does not panic")?)
+        });
+        result.unwrap();
+    });
+}
+
 #[test]
 fn reader_and_writer_of_one_socket_wake_apart() {
     trial_in_every_host(async || {

@@ -3,10 +3,14 @@
 //!
 //! # Why no readiness is lost
 //!
-//! A descriptor is registered once, for both directions, and its events are told by the edge.
-//! Whoever waits has tried before, in vain. What changed after that try is an event that has not
-//! been told yet, as events are told between polls only, on the thread that polls. One that is
-//! told while nobody waits is of no interest: whoever comes next tries first.
+//! A descriptor is registered once, and its events are told by the edge. Whoever waits has tried
+//! before, in vain. What changed after that try is an event that has not been told yet, as events
+//! are told between polls only, on the thread that polls. One that is told while nobody waits is of
+//! no interest: whoever comes next tries first.
+//!
+//! That there is room to write is told only from when somebody waited for it, as else everything
+//! that the other end reads would wake this thread: to ask for it has the system tell also what was
+//! so before. It is asked for until room has been told of that nobody waited for.
 //!
 //! Where a stream was read to its end for now, the next reader need not find that out: `empty` says
 //! so until there is an event. It is set on the thread that polls, after a read that came after all
@@ -125,6 +129,7 @@ impl Driver {
                         waiting.read.wake(&mut self.woken);
                     }
                     if event.writable {
+                        waiting.room_is_unwanted = waiting.write.is_empty();
                         waiting.write.wake(&mut self.woken);
                     }
                 }
@@ -199,6 +204,10 @@ struct Slot {
 struct Waiting {
     read: Waiters,
     write: Waiters,
+    /// Whether room to write is told of.
+    tells_of_room: bool,
+    /// Whether it was last told of while nobody waited for it.
+    room_is_unwanted: bool,
 }
 
 impl Waiting {
@@ -221,6 +230,10 @@ impl Waiters {
     fn wake(&mut self, woken: &mut Vec<Waker>) {
         woken.extend(self.many.drain(..).map(|(_, waker)| waker));
         woken.extend(self.one.take());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.many.is_empty() && self.one.is_none()
     }
 
     fn add(&mut self, waker: &Waker) -> u64 {
@@ -305,20 +318,46 @@ impl<T> Source<T> {
         direction: Direction,
         cx: &Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let slot = match self.slot() {
-            Ok(slot) => slot,
+        let home = match self.here() {
+            Ok(home) => home,
             Err(error) => return Poll::Ready(Err(error)),
         };
-        let mut waiting = lock(&slot.waiting);
+        let mut waiting = lock(&home.slot.waiting);
         match &mut waiting.of(direction).one {
             Some(waker) => waker.clone_from(cx.waker()),
             empty => *empty = Some(cx.waker().clone()),
         }
-        Poll::Pending
+        match self.ask_for_room(&home, &mut waiting, direction) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 
-    /// The slot with the reactor of the runtime that runs here, where it is moved if need be.
-    fn slot(&self) -> io::Result<Arc<Slot>> {
+    /// Has the system tell of room to write from now on if that is what is waited for, and no longer
+    /// if nobody has waited for it lately.
+    fn ask_for_room(
+        &self,
+        home: &Home,
+        waiting: &mut Waiting,
+        direction: Direction,
+    ) -> io::Result<()> {
+        let tell = match direction {
+            Direction::Write => {
+                waiting.room_is_unwanted = false;
+                true
+            }
+            Direction::Read => waiting.tells_of_room && !waiting.room_is_unwanted,
+        };
+        if tell != waiting.tells_of_room {
+            let poller = &home.reactor.poller;
+            poller.tell_of_room(self.fd(), home.slot.token, tell)?;
+            waiting.tells_of_room = tell;
+        }
+        Ok(())
+    }
+
+    /// The place with the reactor of the runtime that runs here, where it is moved if need be.
+    fn here(&self) -> io::Result<MutexGuard<'_, Home>> {
         let mut home = lock(&self.home);
         let Some(reactor) = super::current() else {
             return Err(io::Error::new(
@@ -342,7 +381,7 @@ impl<T> Source<T> {
             }
             before.reactor.unregister(self.fd(), &before.slot)?;
         }
-        Ok(home.slot.clone())
+        Ok(home)
     }
 
     fn unregister(&self) -> io::Result<()> {
@@ -382,12 +421,17 @@ impl<T> NextEvent<'_, T> {
             waiters.many[at].1.clone_from(cx.waker());
             return Poll::Pending;
         }
-        let slot = match self.source.slot() {
-            Ok(slot) => slot,
+        let home = match self.source.here() {
+            Ok(home) => home,
             Err(error) => return Poll::Ready(Err(error)),
         };
-        let ticket = lock(&slot.waiting).of(self.direction).add(cx.waker());
-        self.ticket = Some((slot, ticket));
+        let mut waiting = lock(&home.slot.waiting);
+        let asked = (self.source).ask_for_room(&home, &mut waiting, self.direction);
+        if let Err(error) = asked {
+            return Poll::Ready(Err(error));
+        }
+        let ticket = waiting.of(self.direction).add(cx.waker());
+        self.ticket = Some((home.slot.clone(), ticket));
         Poll::Pending
     }
 }

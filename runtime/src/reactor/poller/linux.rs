@@ -42,10 +42,29 @@ impl Poller {
         Ok(poller)
     }
 
+    /// Registers a descriptor, of which is told what there is to read.
     pub(in crate::reactor) fn add(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
-        let all = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI;
-        let data = EventData::new_u64(token);
-        Ok(epoll::add(&self.set, fd, data, all | EventFlags::ET)?)
+        Ok(epoll::add(
+            &self.set,
+            fd,
+            EventData::new_u64(token),
+            interest(false),
+        )?)
+    }
+
+    /// Whether it is also told when there is room to write. What it is ready for now is told anew.
+    pub(in crate::reactor) fn tell_of_room(
+        &self,
+        fd: impl AsFd,
+        token: u64,
+        tell: bool,
+    ) -> io::Result<()> {
+        Ok(epoll::modify(
+            &self.set,
+            fd,
+            EventData::new_u64(token),
+            interest(tell),
+        )?)
     }
 
     pub(in crate::reactor) fn remove(&self, fd: impl AsFd) -> io::Result<()> {
@@ -91,6 +110,12 @@ impl Poller {
     pub(in crate::reactor) fn as_fd(&self) -> BorrowedFd<'_> {
         self.set.as_fd()
     }
+}
+
+fn interest(room: bool) -> EventFlags {
+    let mut flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::PRI | EventFlags::ET;
+    flags.set(EventFlags::OUT, room);
+    flags
 }
 
 /// Room for the events of one wait.

@@ -28,12 +28,25 @@ impl Poller {
         })
     }
 
+    /// Registers a descriptor, of which is told what there is to read.
     pub(in crate::reactor) fn add(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
         let fd = fd.as_fd().as_raw_fd();
-        let interest = polling::Event::all(token as usize);
+        let interest = interest(token, false);
         // SAFETY: the descriptor is removed before it is closed: its owner is a `Source`, which
         // does so when it is dropped or taken apart (see there).
         unsafe { self.poller.add_with_mode(fd, interest, PollMode::Edge) }
+    }
+
+    /// Whether it is also told when there is room to write. What it is ready for now is told anew.
+    pub(in crate::reactor) fn tell_of_room(
+        &self,
+        fd: impl AsFd,
+        token: u64,
+        tell: bool,
+    ) -> io::Result<()> {
+        let interest = interest(token, tell);
+        self.poller
+            .modify_with_mode(fd.as_fd(), interest, PollMode::Edge)
     }
 
     pub(in crate::reactor) fn remove(&self, fd: impl AsFd) -> io::Result<()> {
@@ -80,6 +93,10 @@ impl Poller {
     pub(in crate::reactor) fn as_fd(&self) -> BorrowedFd<'_> {
         self.poller.as_fd()
     }
+}
+
+fn interest(token: u64, room: bool) -> polling::Event {
+    polling::Event::new(token as usize, true, room)
 }
 
 /// Room for the events of one wait.
