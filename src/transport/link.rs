@@ -180,7 +180,15 @@ impl Link {
                 }
             }
             match self.writing.get() {
-                Writing::Open => self.work().await?,
+                Writing::Open => {
+                    self.work().await?;
+                    // Whoever is about to run may have more to say: the answer of an endpoint goes
+                    // out with the word that it runs, and all cancellations of a scope together.
+                    // The last words of a connection that ends do not wait.
+                    if self.writing.get() == Writing::Open {
+                        checkpoint().await?;
+                    }
+                }
                 Writing::Closing => {
                     self.stream.shutdown_write();
                     self.end_writing();

@@ -6,6 +6,9 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::net::{self, AddressFamily, RecvFlags, SocketFlags, SocketType};
+use tractor_runtime::sync::Event;
+use tractor_runtime::testing::wait_all_tasks_blocked;
 use tractor_runtime::{
     Result, TaskHandle, TooSlow, checkpoint, fail_after, move_on_after, nursery,
 };
@@ -100,6 +103,44 @@ async fn talk(ends: [ByteStream; 2]) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+#[test]
+fn what_is_said_in_one_turn_goes_out_together() {
+    trial(async || {
+        // Here each write is a packet.
+        let (ours, theirs) = net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::empty(),
+            None,
+        )?;
+        let link = Link::over(ByteStream::socket(ours)?, Limits::default());
+        let said = Event::new();
+        nursery(async |n| {
+            n.start_soon(async {
+                link.write_loop().await?.expect("the peer is there");
+                Ok(())
+            });
+            wait_all_tasks_blocked().await?;
+            n.start_soon(async {
+                // Who is woken by the first message's sender runs after the write loop.
+                said.wait().await?;
+                link.send(&credit(2))?;
+                link.close();
+                Ok(())
+            });
+            wait_all_tasks_blocked().await?;
+            link.send(&credit(1))?;
+            said.set();
+            Ok(())
+        })
+        .await?;
+        let mut packet = [0; 1024];
+        let (_, len) = net::recv(&theirs, &mut packet, RecvFlags::empty())?;
+        assert_eq!(messages_in(&packet[..len]), [credit(1), credit(2)]);
+        Ok(())
+    });
 }
 
 #[test]
