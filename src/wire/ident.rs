@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -91,7 +92,7 @@ const UUID_LEN: usize = 36;
 impl Cid {
     /// One that nobody else has.
     pub(crate) fn fresh() -> Self {
-        Self(Repr::Uuid(Uuid::new_v4().as_u128()))
+        Self(Repr::Uuid(NAMES.with(Names::next).as_u128()))
     }
 
     pub(crate) fn parse(text: &str) -> Self {
@@ -116,6 +117,36 @@ impl Cid {
             }
             Repr::Text(text) => read(text),
         }
+    }
+}
+
+thread_local! {
+    static NAMES: Names = Names::new();
+}
+
+/// A sequence of UUIDs that begins at random: the system's random numbers cost a call each, and
+/// the name of a dialog has to be unique and is no secret.
+struct Names {
+    next: Cell<(u64, u64)>,
+}
+
+impl Names {
+    fn new() -> Self {
+        Self {
+            next: Cell::new(Uuid::new_v4().as_u64_pair()),
+        }
+    }
+
+    fn next(&self) -> Uuid {
+        /// Odd, so that it takes 2^64 steps to come around, and each step changes all that a
+        /// reader looks at.
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let (high, low) = self.next.get();
+        let next = (high.wrapping_add(STEP), low.wrapping_add(1));
+        self.next.set(next);
+        let bytes = Uuid::from_u64_pair(next.0, next.1).into_bytes();
+        // Of random bytes it keeps all but the version.
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 }
 
