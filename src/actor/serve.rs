@@ -19,7 +19,7 @@ pub(super) fn serve(actor: &Rc<Actor>, conn: &Rc<Connection>, start: Start) {
         ns: start.ns,
         func: start.func,
     };
-    let half = received(conn, start.cid, path.to_string(), start.deadline_ms);
+    let half = received(conn, start.cid, path.to_text(), start.deadline_ms);
     match find(actor, &path) {
         Ok(handler) => invoke(actor, half, handler, start.kwargs, MsgTypeError::TYPE),
         Err(error) => refuse(&half, error),

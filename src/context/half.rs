@@ -550,6 +550,14 @@ impl Half {
         }
     }
 
+    /// Whether the endpoint had to end by a deadline of this side's.
+    pub(super) fn has_expired(&self) -> bool {
+        matches!(
+            &*self.machine.borrow(),
+            Machine::Parent(machine) if matches!(machine.resolution(), Some(Resolution::Expired(_)))
+        )
+    }
+
     /// What became of the endpoint, as far as is known.
     pub(crate) fn resolution(&self) -> Option<Resolution> {
         match &*self.machine.borrow() {
@@ -570,7 +578,10 @@ impl Half {
         if let Some(error) = self.raised.get() {
             return Some(error.clone());
         }
-        let resolution = self.resolution().filter(Resolution::is_raised)?;
+        let resolution = match &*self.machine.borrow() {
+            Machine::Parent(machine) => machine.resolution().filter(|it| it.is_raised())?.clone(),
+            Machine::Child(_) => return None,
+        };
         let error = match resolution {
             Resolution::Failed(msg) => error::from_wire(*msg, Some(&self.path)),
             Resolution::PeerLost(loss) => self.peer_lost(&loss).into(),

@@ -208,7 +208,7 @@ impl Block {
         kwargs: Payload,
         options: &ContextOptions,
     ) -> Self {
-        let name = path.to_string();
+        let name = path.to_text();
         let own = conn.own().clone();
         let mut start = Start::new(Cid::fresh(), path.ns, path.func, kwargs, own);
         let mut deadline = None;
@@ -279,8 +279,8 @@ impl Block {
         match (half.exited().await, result, outer) {
             (Exit::Body, Ok(_), Some(cancelled)) => Err(cancelled.into()),
             (Exit::Body, Ok(value), None) => {
-                if let Some(Resolution::Expired(_)) = half.resolution() {
-                    // The endpoint had to end by a deadline of this side's, which is due here too.
+                if half.has_expired() {
+                    // That deadline is due here too.
                     check_cancelled()?;
                 }
                 Ok(Ended::Completed(value))

@@ -180,17 +180,20 @@ pub(crate) fn encode_args<A: Serialize>(args: &A) -> std::result::Result<Payload
 pub(crate) fn decode_args<A: DeserializeOwned>(
     kwargs: &Payload,
 ) -> std::result::Result<A, PayloadError> {
-    let error = match kwargs.decode::<A>() {
+    let error = match kwargs.try_decode::<A>() {
         Ok(args) => return Ok(args),
         Err(error) => error,
     };
     if *kwargs == Payload::empty_map() {
-        return Payload::nil().decode().map_err(|_| error);
+        let nothing = Payload::nil().try_decode();
+        return nothing.map_err(|_| kwargs.described::<A>(&error));
     }
-    match kwargs.decode::<Only<A>>() {
+    match kwargs.try_decode::<Only<A>>() {
         Ok(only) => Ok(only.args),
-        Err(inner) if kwargs.decode::<Only<serde::de::IgnoredAny>>().is_ok() => Err(inner),
-        Err(_) => Err(error),
+        Err(inner) if kwargs.try_decode::<Only<serde::de::IgnoredAny>>().is_ok() => {
+            Err(kwargs.described::<Only<A>>(&inner))
+        }
+        Err(_) => Err(kwargs.described::<A>(&error)),
     }
 }
 

@@ -32,6 +32,13 @@ impl Path {
     }
 }
 
+impl Path {
+    /// As [`Display`](fmt::Display) has it, which is slow for what every dialog has to do.
+    pub(crate) fn to_text(&self) -> String {
+        [&*self.ns, ":", &*self.func].concat()
+    }
+}
+
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.ns, self.func)

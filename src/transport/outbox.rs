@@ -7,7 +7,8 @@ use std::mem;
 use serde::Serialize;
 
 use crate::wire::{
-    Carrier, Cid, EncodeError, ErrorMsg, Limits, Message, append_message, append_value,
+    Carrier, Cid, EncodeError, ErrorMsg, Limits, Message, append_error, append_message,
+    append_value,
 };
 
 /// A segment is written before the next look at what may overtake.
@@ -123,7 +124,7 @@ impl Outbox {
                 self.push_data(cid, |buf, limits| append_message(buf, message, limits))
             }
             Message::Error(error) => self.push_error(error),
-            _ => self.push_control(message),
+            _ => self.push_control(|buf, limits| append_message(buf, message, limits)),
         }
     }
 
@@ -178,8 +179,11 @@ impl Outbox {
         };
     }
 
-    fn push_control(&mut self, message: &Message) -> Result<(), SendError> {
-        append_message(&mut self.control, message, &self.limits)?;
+    fn push_control(
+        &mut self,
+        append: impl FnOnce(&mut Vec<u8>, &Limits) -> Result<(), EncodeError>,
+    ) -> Result<(), SendError> {
+        append(&mut self.control, &self.limits)?;
         if self.control.len() > self.limits.buffered_control {
             return Err(SendError::Stuck {
                 limit: self.limits.buffered_control,
@@ -189,22 +193,19 @@ impl Outbox {
     }
 
     fn push_error(&mut self, error: &ErrorMsg) -> Result<(), SendError> {
-        let Some(cid) = &error.cid else {
-            return self.push_control(&Message::Error(Box::new(error.clone())));
-        };
-        if !self.overtaking {
-            // Where nothing is in front of it, no request to cancel is to come before the reason.
-            return match self.has_data_of(cid) {
-                true => self.push_error_behind(cid, error),
-                false => self.push_control(&Message::Error(Box::new(error.clone()))),
-            };
+        let mut discarded = error.discarded;
+        if let Some(cid) = &error.cid {
+            if self.overtaking {
+                let overtaken = self.discard(cid);
+                if overtaken > 0 {
+                    discarded = Some(overtaken);
+                }
+            } else if self.has_data_of(cid) {
+                // Where nothing is in front of it, no request to cancel is to come before the reason.
+                return self.push_error_behind(cid, error);
+            }
         }
-        let mut error = error.clone();
-        let discarded = self.discard(cid);
-        if discarded > 0 {
-            error.discarded = Some(discarded);
-        }
-        self.push_control(&Message::Error(Box::new(error)))
+        self.push_control(|buf, limits| append_error(buf, error, discarded, limits))
     }
 
     fn has_data_of(&self, cid: &Cid) -> bool {
@@ -216,7 +217,7 @@ impl Outbox {
     fn push_error_behind(&mut self, cid: &Cid, error: &ErrorMsg) -> Result<(), SendError> {
         let before = self.data_len;
         self.push_data(cid, |buf, limits| {
-            append_message(buf, &Message::Error(Box::new(error.clone())), limits)
+            append_error(buf, error, error.discarded, limits)
         })?;
         let len = self.data_len - before;
         self.errors_len += len;

@@ -34,7 +34,7 @@ pub(super) fn encode(buf: &mut Vec<u8>, message: &Message) {
             map.cid("cid", cid);
             map.bool("pld", *pld);
         }
-        Message::Error(error) => encode_error(buf, error),
+        Message::Error(error) => encode_error(buf, error, error.discarded),
         Message::Credit { cid, items } => {
             let mut map = MapWriter::open(buf, message.name(), 2);
             map.cid("cid", cid);
@@ -192,9 +192,10 @@ fn encode_carried(buf: &mut Vec<u8>, carrier: Carrier, cid: &Cid, pld: &Payload)
     buf.extend_from_slice(pld.as_bytes());
 }
 
-fn encode_error(buf: &mut Vec<u8>, error: &ErrorMsg) {
+/// The same for an error that has overtaken so many messages of its dialog.
+pub(super) fn encode_error(buf: &mut Vec<u8>, error: &ErrorMsg, discarded: Option<u64>) {
     let extra = usize::from(error.cause.is_some())
-        + usize::from(error.discarded.is_some())
+        + usize::from(discarded.is_some())
         + usize::from(error.source.is_some());
     let mut map = MapWriter::open(buf, "Error", 11 + extra);
     map.uid("src_uid", &error.src_uid);
@@ -219,7 +220,7 @@ fn encode_error(buf: &mut Vec<u8>, error: &ErrorMsg) {
     if let Some(cause) = &error.cause {
         map.cause(cause);
     }
-    if let Some(discarded) = error.discarded {
+    if let Some(discarded) = discarded {
         map.uint("x_discarded", discarded);
     }
     if let Some(source) = &error.source {
@@ -432,6 +433,8 @@ impl<'a> Reader<'a> {
         });
         let mut budget = self.limits.decoded;
         let mut tagged = false;
+        // Most come in the order of the names.
+        let mut expected = 0;
         for _ in 0..pairs {
             let key_at = cursor.at();
             let Head::Str(key) = cursor.head()? else {
@@ -444,8 +447,9 @@ impl<'a> Reader<'a> {
             cursor.skip(self.limits, &mut budget)?;
             let duplicate = if key == TAG.as_bytes() {
                 std::mem::replace(&mut tagged, true).then_some(TAG)
-            } else if let Some(field) = fields.iter_mut().find(|field| field.name.as_bytes() == key)
-            {
+            } else if let Some(at) = position(&fields, expected, key) {
+                expected = at + 1;
+                let field = &mut fields[at];
                 let again = field.is_there();
                 field.range = value_at..cursor.at();
                 again.then_some(field.name)
@@ -655,6 +659,17 @@ impl<'a> Reader<'a> {
     fn map_payload(&self, field: &Field<'a>) -> Result<Payload, WireError> {
         field.expect_map()?;
         self.payload(field)
+    }
+}
+
+/// Which of the fields has this name, if one has. It is looked for from `expected` on first.
+#[inline]
+fn position(fields: &[Field<'_>], expected: usize, key: &[u8]) -> Option<usize> {
+    let (before, from) = fields.split_at(expected);
+    let is_it = |field: &Field<'_>| field.name.as_bytes() == key;
+    match from.iter().position(is_it) {
+        Some(at) => Some(expected + at),
+        None => before.iter().position(is_it),
     }
 }
 

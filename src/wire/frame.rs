@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::payload::encode_into;
-use super::{Carrier, Cid, EncodeError, Limits, Message, Payload, WireError, codec};
+use super::{Carrier, Cid, EncodeError, ErrorMsg, Limits, Message, Payload, WireError, codec};
 
 /// Bytes of a frame's length.
 const HEADER: usize = 4;
@@ -26,6 +26,22 @@ pub(crate) fn append_message(
 ) -> Result<(), EncodeError> {
     append(buf, limits, |buf| {
         message.encode_into(buf);
+        Ok(())
+    })
+}
+
+/// Appends an `Error` that has overtaken so many messages of its dialog.
+///
+/// # Errors
+/// If the frame would be over the limit; `buf` is then as it was.
+pub(crate) fn append_error(
+    buf: &mut Vec<u8>,
+    error: &ErrorMsg,
+    discarded: Option<u64>,
+    limits: &Limits,
+) -> Result<(), EncodeError> {
+    append(buf, limits, |buf| {
+        codec::encode_error(buf, error, discarded);
         Ok(())
     })
 }

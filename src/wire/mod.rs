@@ -28,7 +28,7 @@ pub(crate) mod recordings;
 mod tests;
 
 pub(crate) use error::{EncodeError, PayloadError, WireError};
-pub(crate) use frame::{FrameDecoder, append_message, append_value};
+pub(crate) use frame::{FrameDecoder, append_error, append_message, append_value};
 pub(crate) use ident::Cid;
 pub use ident::Uid;
 pub(crate) use message::{

@@ -43,20 +43,32 @@ impl Payload {
     }
 
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        if let Some(raw) = raw::as_it_is(self) {
-            return Ok(raw);
+        self.try_decode()
+            .map_err(|error| self.described::<T>(&error))
+    }
+
+    /// The same for whoever may do without the reason.
+    pub(crate) fn try_decode<T: DeserializeOwned>(&self) -> Result<T, rmp_serde::decode::Error> {
+        match raw::as_it_is(self) {
+            Some(raw) => Ok(raw),
+            None => T::deserialize(&mut self.deserializer()),
         }
-        T::deserialize(&mut self.deserializer()).map_err(|error| {
-            // Once more, to see how far it comes: this is what is paid for only where it fails.
-            let again = serde_path_to_error::deserialize::<_, T>(&mut self.deserializer());
-            let path = again.err().map(|error| error.path().to_string());
-            PayloadError {
-                value: self.clone(),
-                wanted: type_name::<T>(),
-                field: path.filter(|path| path != "."),
-                reason: error.to_string(),
-            }
-        })
+    }
+
+    /// What is to be told of `error`, which came of decoding a `T`.
+    pub(crate) fn described<T: DeserializeOwned>(
+        &self,
+        error: &rmp_serde::decode::Error,
+    ) -> PayloadError {
+        // Once more, to see how far it comes: this is what is paid for only where it fails.
+        let again = serde_path_to_error::deserialize::<_, T>(&mut self.deserializer());
+        let path = again.err().map(|error| error.path().to_string());
+        PayloadError {
+            value: self.clone(),
+            wanted: type_name::<T>(),
+            field: path.filter(|path| path != "."),
+            reason: error.to_string(),
+        }
     }
 
     /// For people, as far as that goes.
