@@ -4,7 +4,7 @@ mod common;
 #[path = "common/places.rs"]
 mod places;
 
-use std::cell::Cell as Flag;
+use std::cell::{Cell as Flag, RefCell};
 use std::fmt;
 use std::time::Duration;
 
@@ -261,13 +261,23 @@ fn third_actor_cancels_a_peer(cell: Cell) {
 
 // test_inter_peer_cancellation.py::test_peer_canceller[rte_during_ctxerr=True]
 fn body_fails_while_it_is_told_of_a_third_actor(cell: Cell) {
-    let error = cancelled_by_a_third(cell, |[sleeping, ..], error| {
+    let kept = RefCell::new(None);
+    let error = cancelled_by_a_third(cell, |contexts, error| {
+        let [sleeping, ..] = contexts;
         assert!(error.is::<ContextCancelled>(), "{error:?}");
         assert_eq!(name(sleeping.canceller().as_ref()), "canceller");
         assert!(!sleeping.cancel_acked());
+        kept.replace(Some(contexts.map(Clone::clone)));
         Err(Own.into())
     });
     assert!(error.is::<Own>(), "{error:?}");
+    let [sleeping, calling, cancelling] = kept.take().expect("the body has run");
+    assert_eq!(name(sleeping.canceller().as_ref()), "canceller");
+    assert!(!sleeping.cancel_acked());
+    assert_eq!(name(calling.canceller().as_ref()), "canceller");
+    // The failure has cancelled what was still running.
+    assert!(cancelling.cancel_called(), "{cancelling:?}");
+    assert_eq!(name(cancelling.canceller().as_ref()), "root");
 }
 
 /// Names of actors to start, and who they are then.

@@ -1010,7 +1010,6 @@ fn plays_its_role() {
     std::process::exit(exit_code(&result.unwrap_err()).into());
 }
 
-// test_cancellation.py::test_cancel_via_SIGINT
 // test_cancellation.py::test_cancel_via_SIGINT_other_task
 #[test]
 fn interrupt_while_another_task_has_the_actors() {

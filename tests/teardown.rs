@@ -403,6 +403,7 @@ fn wait_for(file: &Path) {
     }
 }
 
+// test_cancellation.py::test_cancel_via_SIGINT
 #[test]
 fn interrupt_ends_the_tree() {
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
