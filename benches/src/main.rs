@@ -1,103 +1,128 @@
-//! Measures tractor beside its peers: `cargo run --release -p peers -- local [filter]` for the
-//! runtime alone, and `dialogs` for two processes that talk.
-//!
-//! Every workload is run by us and by the peers in turn, in one process, for some rounds. Only
-//! the ratios taken in one run count: two runs of one program on a shared machine differ by more
-//! than most of the differences that are looked for.
+#![doc = include_str!("../README.md")]
+#![doc = include_str!("../figures.md")]
 
+mod cores;
 mod dialogs;
 mod hosts;
 mod local;
 mod machine;
 mod memory;
+mod page;
+mod plot;
+mod population;
+mod report;
+mod request;
+mod role;
+mod statistics;
 mod stopwatch;
+mod trees;
 mod trio;
 mod workload;
 
+use std::error::Error;
+use std::fs;
 use std::process::ExitCode;
 
-use workload::Effort;
+use machine::Machine;
+use report::Report;
+use request::{Action, Measurement, Request};
+use workload::Workload;
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
 
-const USAGE: &str = "\
-usage: peers local|dialogs [filter] [--rounds N] [--quick] [--only WHO] [--list]
-
-  filter       run only the workloads whose name contains this
-  --rounds N   rounds of each side, alternating (default 15)
-  --quick      3 short rounds, to see that everything runs
-  --only WHO   run one side alone (tractor, tokio, smol, moro, futures, trio, floor, tarpc, ...), to profile it
-  --list       print the names of the workloads";
-
 fn main() -> ExitCode {
-    dialogs::enter();
-    let Some(request) = Request::parse(std::env::args().skip(1)) else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
-    };
-    let mut workloads = match request.group {
-        Group::Local => local::workloads(),
-        Group::Dialogs => dialogs::workloads(),
-    };
-    workloads.retain(|workload| workload.name.contains(&request.filter));
-    if request.list {
-        for workload in &workloads {
-            println!("{}", workload.name);
+    enter();
+    let request = match Request::parse(std::env::args().skip(1)) {
+        Ok(request) => request,
+        Err(why) => {
+            eprintln!("peers: {why}\n\n{}", request::USAGE);
+            return ExitCode::from(2);
         }
-        return ExitCode::SUCCESS;
+    };
+    match act(request) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            ExitCode::FAILURE
+        }
     }
-    let has_trio = request.only.is_none() && trio::is_installed();
-    for workload in &mut workloads {
-        workload.sides.retain(|side| match &request.only {
+}
+
+/// Becomes what this process was started to be by a workload, if it was, and does not return then.
+fn enter() {
+    // What the others are compared with waits for none of them.
+    trees::enter_bare();
+    tractor::enter_if_actor();
+    dialogs::enter();
+    trees::enter();
+}
+
+fn act(request: Request) -> Result<(), Box<dyn Error>> {
+    match request.action {
+        Action::Help => println!("{}", request::USAGE),
+        Action::Page(file) => print!("{}", page::markdown(&read(&file)?)),
+        Action::Plot(file) => print!("{}", plot::svg(&read(&file)?)),
+        Action::List(measurement) => {
+            for (group, workload) in workloads(&measurement) {
+                println!("{group}: {}", workload.name);
+            }
+        }
+        Action::Measure(measurement) => {
+            let report = measure(&measurement);
+            if let Some(file) = &request.json {
+                fs::write(file, serde_json::to_string_pretty(&report)? + "\n")?;
+            }
+            if let Some(file) = &request.svg {
+                fs::write(file, plot::svg(&report))?;
+            }
+            if let Some(file) = &request.markdown {
+                fs::write(file, page::markdown(&report))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(file: &str) -> Result<Report, Box<dyn Error>> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+    Ok(serde_json::from_str(&text).map_err(|error| format!("{file}: {error}"))?)
+}
+
+/// What was asked for, with the group that it belongs to.
+fn workloads(measurement: &Measurement) -> Vec<(&'static str, Workload)> {
+    let workloads = |group: &'static str| match group {
+        request::LOCAL => local::workloads(),
+        request::DIALOGS => dialogs::workloads(),
+        _ => trees::workloads(),
+    };
+    let groups = measurement.groups.iter().copied();
+    groups
+        .flat_map(|group| workloads(group).into_iter().map(move |one| (group, one)))
+        .filter(|(_, workload)| workload.name.contains(&measurement.filter))
+        .collect()
+}
+
+/// Measures the workloads one after the other, and prints each when it is done.
+fn measure(measurement: &Measurement) -> Report {
+    let effort = measurement.effort;
+    let mut report = Report {
+        machine: Machine::here(),
+        rounds: effort.rounds,
+        workloads: Vec::new(),
+    };
+    println!("{}\n\n{}", report.machine, report::heading());
+    let has_trio = effort.thorough && measurement.only.is_none() && trio::is_installed();
+    for (group, mut workload) in workloads(measurement) {
+        workload.sides.retain(|side| match &measurement.only {
             Some(who) => side.who == who,
             None => side.who != trio::NAME || has_trio,
         });
+        let entry = workload.measure(group, effort);
+        println!("{entry}");
+        report.workloads.push(entry);
     }
-
-    machine::print_header();
-    workload::print_table(&workloads, request.effort);
-    ExitCode::SUCCESS
-}
-
-/// Which workloads.
-enum Group {
-    Local,
-    Dialogs,
-}
-
-struct Request {
-    group: Group,
-    filter: String,
-    effort: Effort,
-    only: Option<String>,
-    list: bool,
-}
-
-impl Request {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
-        let group = match arguments.next()?.as_str() {
-            "local" => Group::Local,
-            "dialogs" => Group::Dialogs,
-            _ => return None,
-        };
-        let mut request = Self {
-            group,
-            filter: String::new(),
-            effort: Effort::full(),
-            only: None,
-            list: false,
-        };
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--rounds" => request.effort.rounds = arguments.next()?.parse().ok()?,
-                "--quick" => request.effort = Effort::quick(),
-                "--only" => request.only = Some(arguments.next()?),
-                "--list" => request.list = true,
-                flag if flag.starts_with('-') => return None,
-                filter => request.filter = filter.to_owned(),
-            }
-        }
-        Some(request)
-    }
+    let (targets, missed) = report.targets();
+    println!("targets met: {} of {targets}", targets - missed);
+    report
 }

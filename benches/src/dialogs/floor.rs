@@ -1,9 +1,10 @@
 //! What the machine allows: two processes that block.
 
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
+
+use crate::role::{given, start};
 
 /// The name of this side.
 pub(super) const FLOOR: &str = "floor";
@@ -21,7 +22,7 @@ pub(super) struct Floor {
 
 impl Floor {
     pub(super) fn start() -> Self {
-        let (socket, peer) = start(ARGUMENT);
+        let (socket, peer) = start(&[ARGUMENT]);
         Self { socket, peer }
     }
 
@@ -42,31 +43,9 @@ impl Drop for Floor {
     }
 }
 
-/// Starts this program again, with this argument, one end of a pair of sockets as its standard input.
-pub(super) fn start(argument: &str) -> (UnixStream, Child) {
-    let (ours, theirs) = UnixStream::pair().expect("there are descriptors left");
-    let program = std::env::current_exe().expect("this program has a path");
-    let peer = Command::new(program)
-        .arg(argument)
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .spawn()
-        .expect("this program can be started");
-    (ours, peer)
-}
-
-/// The socket that this process was given, if it was started with this argument.
-pub(super) fn given(argument: &str) -> Option<UnixStream> {
-    if std::env::args().nth(1)? != argument {
-        return None;
-    }
-    let stdin = std::io::stdin();
-    let socket = rustix::io::dup(&stdin).expect("standard input is open");
-    Some(UnixStream::from(socket))
-}
-
 /// Sends back what comes, if that is what this process was started for.
 pub(super) fn enter_if_floor() {
-    let Some(mut socket) = given(ARGUMENT) else {
+    let Some((mut socket, _)) = given(ARGUMENT) else {
         return;
     };
     let mut packet = [0; PACKET];

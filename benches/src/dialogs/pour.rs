@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
 
-use super::floor::{given, start};
+use crate::role::{given, start};
 
 /// The name of this side.
 pub(super) const RAW: &str = "raw";
@@ -19,7 +19,7 @@ pub(super) struct Pour {
 
 impl Pour {
     pub(super) fn start(bytes: u64) -> Self {
-        let (mut socket, peer) = start(ARGUMENT);
+        let (mut socket, peer) = start(&[ARGUMENT]);
         socket.write_all(&bytes.to_ne_bytes()).expect("it listens");
         Self { socket, peer }
     }
@@ -33,7 +33,7 @@ impl Drop for Pour {
 }
 
 pub(super) fn enter_if_pour() {
-    let Some(mut socket) = given(ARGUMENT) else {
+    let Some((mut socket, _)) = given(ARGUMENT) else {
         return;
     };
     let mut bytes = [0; 8];

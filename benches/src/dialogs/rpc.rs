@@ -10,8 +10,8 @@ use tarpc::{client, context, serde_transport};
 use tokio::net::UnixStream;
 
 use super::actors::shared_clock;
-use super::floor::{given, start};
 use crate::hosts;
+use crate::role::{given, start};
 
 pub(super) const TARPC: &str = "tarpc";
 
@@ -57,7 +57,7 @@ pub(super) fn with_client<F>(body: impl FnOnce(PeerClient) -> F + 'static)
 where
     F: Future<Output = ()> + 'static,
 {
-    let (socket, mut server) = start(ARGUMENT);
+    let (socket, mut server) = start(&[ARGUMENT]);
     hosts::tokio(async move {
         let client = PeerClient::new(client::Config::default(), transport!(socket)).spawn();
         body(client).await;
@@ -85,7 +85,7 @@ use transport;
 
 /// Serves, if that is what this process was started for.
 pub(super) fn enter_if_rpc() {
-    let Some(socket) = given(ARGUMENT) else {
+    let Some((socket, _)) = given(ARGUMENT) else {
         return;
     };
     hosts::tokio(async move {

@@ -20,17 +20,23 @@ use crate::workload::{Target, US, Unit, Workload};
 /// their own when they are cancelled (they count themselves); smol's, moro's and those of a
 /// `FuturesUnordered` are merely dropped, which is the floor and not the same service.
 pub(super) fn workloads() -> Vec<Workload> {
-    [1_000, 10_000, 100_000]
+    [1, 10, 100, 1_000, 10_000, 100_000]
         .into_iter()
         .map(|children| {
             let name = format!("cancel to joined, {} blocked", thousands(children));
-            Workload::new(name, Unit::Nanoseconds)
+            let workload = Workload::new(name, Unit::Nanoseconds)
                 .side(US, move |watch| tractor(watch, children))
                 .side("tokio", move |watch| tokio(watch, children))
                 .side("smol", move |watch| smol(watch, children))
                 .side("moro", move |watch| moro(watch, children))
                 .side("futures", move |watch| futures(watch, children))
                 .trio("cancel", children)
+                .point("tasks", children, children);
+            // Among a few, what stands around them is what is measured.
+            if children < 1_000 {
+                return workload;
+            }
+            workload
                 .target(Target::Times(0.25, "tokio"))
                 .target(Target::Times(1.0, "moro"))
         })

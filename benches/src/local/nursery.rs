@@ -78,6 +78,7 @@ fn chain(length: usize) -> Workload {
         .side(US, move |watch| chain_of_nurseries(watch, length))
         .side("tokio", move |watch| chain_of_join_sets(watch, length))
         .trio("chain", length)
+        .point("nurseries", length, 1)
         .target(Target::Times(0.3, "tokio"))
 }
 

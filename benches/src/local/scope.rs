@@ -79,6 +79,7 @@ fn cancel_nested(depth: usize) -> Workload {
         .side(US, move |watch| nested_scopes(watch, depth))
         .side("tokio", move |watch| nested_tokens(watch, depth))
         .trio("nested", depth)
+        .point("scopes", depth, 1)
         .target(Target::Times(0.25, "tokio"))
 }
 
