@@ -11,6 +11,7 @@ use std::{env, fs, thread};
 
 use common::{HangGuard, this_program};
 use rustix::process::{Signal, getpid, kill_process};
+use tractor::runtime::signals::SignalReceiver;
 use tractor::runtime::time;
 use tractor::{ActorDied, CancelKind, Result, RunOptions, SpawnOptions, endpoint, exit_code};
 
@@ -48,6 +49,19 @@ fn plays_its_role() {
             }
             interrupt();
             0
+        }
+        "received-before" => {
+            // What took the signal before, and has gone, is no handler of the host's.
+            let received = tractor::runtime::run(async || {
+                let receiver = SignalReceiver::open([2])?;
+                interrupt();
+                Ok(receiver.receive().await?)
+            });
+            assert_eq!(received.unwrap(), 2);
+            let error = tractor::run(interrupt_and_sleep).unwrap_err();
+            let cause = error.cancelled().expect("it was cancelled").cause();
+            assert_eq!(cause.kind(), CancelKind::Signal);
+            8
         }
         "not-taken" => {
             let options = RunOptions::new().sigint(false);
@@ -142,6 +156,11 @@ fn main_may_decide_otherwise() {
 #[test]
 fn interrupt_after_run_does_what_it_does_by_default() {
     assert_eq!(play("after").signal(), Some(2));
+}
+
+#[test]
+fn interrupt_that_something_else_took_before() {
+    assert_eq!(play("received-before").code(), Some(8));
 }
 
 #[test]

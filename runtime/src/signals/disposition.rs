@@ -33,12 +33,27 @@ static HOOKED: Mutex<Option<HashMap<i32, Hooked>>> = Mutex::new(None);
 
 /// While there is one, the signal does not do what it does by default.
 #[derive(Debug)]
-pub(super) struct User {
+pub struct User {
     signal: i32,
     before: Before,
 }
 
 impl User {
+    /// `None` if the signal is ignored, which then stays so.
+    pub fn unless_ignored(signal: i32) -> io::Result<Option<Self>> {
+        let hooked = HOOKED.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = hooked.as_ref().and_then(|hooked| hooked.get(&signal));
+        let is_ignored = match known {
+            Some(known) => matches!(known.before, Before::Ignored),
+            None => matches!(before(signal), Before::Ignored),
+        };
+        drop(hooked);
+        match is_ignored {
+            true => Ok(None),
+            false => Self::new(signal).map(Some),
+        }
+    }
+
     pub(super) fn new(signal: i32) -> io::Result<Self> {
         let mut hooked = HOOKED.lock().unwrap_or_else(PoisonError::into_inner);
         let hooked = match hooked.get_or_insert_default().entry(signal) {
@@ -62,7 +77,7 @@ impl User {
     }
 
     /// The flag that gives the signal its default back, also while it is taken.
-    pub(super) fn default(&self) -> Option<&Arc<AtomicBool>> {
+    pub fn default(&self) -> Option<&Arc<AtomicBool>> {
         match &self.before {
             Before::Default(default) => Some(default),
             Before::Ignored | Before::Handled => None,

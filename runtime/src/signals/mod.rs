@@ -9,5 +9,8 @@ mod disposition;
 mod escalation;
 mod receiver;
 
+/// For `tractor`, which takes signals too: one table for both.
+#[doc(hidden)]
+pub use disposition::User;
 pub use escalation::{Escalation, Press};
 pub use receiver::{NotASignal, SignalReceiver};
