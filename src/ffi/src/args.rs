@@ -3,12 +3,9 @@
 use std::ffi::{CStr, OsString, c_char};
 use std::os::unix::ffi::OsStrExt;
 
-use rmpv::Value;
+use tractor::Raw;
 
 use crate::status::Refused;
-
-/// How deep a value may be nested, as everywhere in the protocol.
-const DEPTH: usize = 64;
 
 /// A text.
 ///
@@ -57,7 +54,7 @@ pub(crate) unsafe fn list(list: *const *const c_char) -> Vec<*const c_char> {
 /// # Safety
 ///
 /// `bytes` is null, or points to so many bytes that stay until this returns.
-pub(crate) unsafe fn value(what: &str, bytes: *const u8, len: usize) -> Result<Value, Refused> {
+pub(crate) unsafe fn value(what: &str, bytes: *const u8, len: usize) -> Result<Raw, Refused> {
     if bytes.is_null() {
         return Err(Refused::invalid(format!("{what} is a null pointer")));
     }
@@ -65,21 +62,8 @@ pub(crate) unsafe fn value(what: &str, bytes: *const u8, len: usize) -> Result<V
         return Err(Refused::invalid(format!("{what} is larger than can be")));
     }
     // SAFETY: it is not null, and as this function's.
-    let mut left = unsafe { std::slice::from_raw_parts(bytes, len) };
-    let value = rmpv::decode::read_value_with_max_depth(&mut left, DEPTH)
-        .map_err(|error| Refused::invalid(format!("{what} is no value of MessagePack: {error}")))?;
-    if !left.is_empty() {
-        let text = format!("{what} has {} bytes after its value", left.len());
-        return Err(Refused::invalid(text));
-    }
-    Ok(value)
-}
-
-/// A value as it is given to the host.
-pub(crate) fn bytes(value: &Value) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    rmpv::encode::write_value(&mut bytes, value).expect("a vector takes whatever is written");
-    bytes
+    let bytes = unsafe { std::slice::from_raw_parts(bytes, len) };
+    Raw::from_msgpack(bytes).map_err(|error| Refused::invalid(format!("{what}: {error}")))
 }
 
 /// # Safety

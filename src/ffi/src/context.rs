@@ -1,7 +1,7 @@
 use std::ffi::{c_char, c_void};
 use std::rc::Rc;
 
-use rmpv::Value;
+use tractor::Raw;
 
 use crate::args;
 use crate::callbacks::{ContextCallbacks, ContextEnded, RoomMade, ValueCame};
@@ -185,9 +185,7 @@ unsafe fn with_dialog(guest: *mut Guest, context: u64, what: impl FnOnce(&Dialog
 /// # Safety
 ///
 /// That of `tractor_context_open`.
-unsafe fn read(
-    options: *const ContextOptions,
-) -> Result<(String, Value, ContextCallbacks), Refused> {
+unsafe fn read(options: *const ContextOptions) -> Result<(String, Raw, ContextCallbacks), Refused> {
     if options.is_null() {
         return Err(Refused::invalid("the options are a null pointer"));
     }
@@ -201,7 +199,7 @@ unsafe fn read(
     // SAFETY: as this function's.
     let endpoint = unsafe { args::text("the endpoint", options.endpoint) }?;
     let args = if options.args.is_null() {
-        Value::Map(Vec::new())
+        Raw::nil()
     } else {
         // SAFETY: as this function's.
         unsafe { args::value("the arguments", options.args, options.args_len) }?

@@ -28,7 +28,7 @@
 //! `tractor_guest_free` has returned TRACTOR_OK.
 //!
 //! Values travel as MessagePack: one value is arguments (a map gives them by name), the started
-//! value, an item, or the result. They are decoded and encoded on their way, at most 64 levels deep.
+//! value, an item, or the result. They nest at most 64 deep, and are passed on byte for byte.
 //!
 //! A turn may be taken at any time: an early one does nothing, and a late one costs lateness and
 //! nothing else. What came meanwhile, also while the host was busy elsewhere, is kept.

@@ -729,7 +729,7 @@ fn what_cannot_be_is_refused() {
     let context = host.open(worker, c"api:echo", 1);
     let too_deep = [0x91; 100];
     let too_long = [0xc6, 0xff, 0xff, 0xff, 0xff, 1];
-    for item in [&[][..], &[1, 2], &[0x93, 1], &too_deep, &too_long] {
+    for item in [&[][..], &[0xc1], &[1, 2], &[0x93, 1], &too_deep, &too_long] {
         let code = unsafe { tractor_context_send(host.guest, context, item.as_ptr(), item.len()) };
         assert_eq!(code, TRACTOR_INVALID, "{item:?}");
     }

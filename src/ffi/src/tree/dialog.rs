@@ -2,14 +2,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_lite::future::or;
-use rmpv::Value;
 use tractor::runtime::sync::{Receiver, Sender, TrySendError, channel};
 use tractor::runtime::{self, CancelScope, Outcome, ScopeHandle};
-use tractor::{Caller, Context, MsgStream, MsgTypeError, Result};
+use tractor::{Caller, Context, MsgStream, MsgTypeError, Raw, Result};
 
 use super::bell::Bell;
 use super::{Tree, Worker};
-use crate::args;
 use crate::callbacks::ContextCallbacks;
 use crate::end::Ending;
 
@@ -21,7 +19,7 @@ pub(crate) struct Dialog {
     id: u64,
     worker: Rc<Worker>,
     endpoint: String,
-    args: RefCell<Option<Value>>,
+    args: RefCell<Option<Raw>>,
     callbacks: ContextCallbacks,
     /// Around the opening. Once the body runs, the body is told instead, so that the answer to the
     /// cancellation is heard.
@@ -32,8 +30,8 @@ pub(crate) struct Dialog {
     is_paused: Cell<bool>,
     /// `room` is to be called.
     wants_room: Cell<bool>,
-    outgoing: Sender<Value>,
-    to_send: Receiver<Value>,
+    outgoing: Sender<Raw>,
+    to_send: Receiver<Raw>,
     changed: Bell,
 }
 
@@ -43,24 +41,15 @@ pub(crate) enum NotSent {
     Closed,
 }
 
-/// Whatever the worker sends.
-struct Any;
-
-impl tractor::Dialog for Any {
-    type Started = Value;
-    type ToChild = Value;
-    type ToParent = Value;
-}
-
-type Ctx = Context<Any, Caller<Value>>;
-type Items = MsgStream<Value, Value>;
+type Ctx = Context<Raw, Caller<Raw>>;
+type Items = MsgStream<Raw, Raw>;
 
 impl Dialog {
     pub(crate) fn new(
         id: u64,
         worker: Rc<Worker>,
         endpoint: String,
-        args: Value,
+        args: Raw,
         callbacks: ContextCallbacks,
     ) -> Self {
         let scope = CancelScope::new();
@@ -98,7 +87,7 @@ impl Dialog {
         self.is_cancelled.get()
     }
 
-    pub(crate) fn send(&self, item: Value) -> std::result::Result<(), NotSent> {
+    pub(crate) fn send(&self, item: Raw) -> std::result::Result<(), NotSent> {
         self.outgoing.try_send(item).map_err(|error| match error {
             TrySendError::Full(_) => {
                 self.wants_room.set(true);
@@ -143,13 +132,15 @@ impl Dialog {
         };
         let args = self.args.take().expect("it is opened once");
         let outcome = portal
-            .open_context_named(&self.endpoint, args, async |ctx: &Ctx, first: Value| {
+            .open_context_named(&self.endpoint, args, async |ctx: &Ctx, first: Raw| {
                 self.is_open.set(true);
                 self.converse(tree, ctx, &first).await
             })
             .await?;
         Ok(match outcome {
-            tractor::Outcome::Returned(value) => Ending::returned(Some(args::bytes(&value))),
+            tractor::Outcome::Returned(value) => {
+                Ending::returned(Some(value.as_msgpack().to_vec()))
+            }
             tractor::Outcome::Cancelled(cancelled) => Ending::cancelled(&cancelled),
             tractor::Outcome::Unreachable(lost) => Ending::unanswered(&lost.to_string()),
             _ => Ending::unanswered("it did not answer in time"),
@@ -157,14 +148,9 @@ impl Dialog {
     }
 
     /// The body of the context.
-    async fn converse(
-        &self,
-        tree: &Tree,
-        ctx: &Ctx,
-        first: &Value,
-    ) -> Result<tractor::Outcome<Value>> {
+    async fn converse(&self, tree: &Tree, ctx: &Ctx, first: &Raw) -> Result<tractor::Outcome<Raw>> {
         if !self.is_cancelled() {
-            self.callbacks.started(self.id, &args::bytes(first));
+            self.callbacks.started(self.id, first.as_msgpack());
             tree.breathe().await?;
         }
         if self.is_cancelled() {
@@ -184,7 +170,7 @@ impl Dialog {
     }
 
     /// What comes of the context when it is cancelled, once it is.
-    async fn cancelled(&self, ctx: &Ctx) -> Result<tractor::Outcome<Value>> {
+    async fn cancelled(&self, ctx: &Ctx) -> Result<tractor::Outcome<Raw>> {
         self.changed.until(|| self.is_cancelled()).await?;
         ctx.cancel().await;
         ctx.wait_for_result().await
@@ -201,7 +187,7 @@ impl Dialog {
             let received = async { Ok(Some(stream.receive().await?)) };
             match or(held, received).await? {
                 Some(Some(item)) => {
-                    self.callbacks.item(self.id, &args::bytes(&item));
+                    self.callbacks.item(self.id, item.as_msgpack());
                     tree.breathe().await?;
                 }
                 Some(None) => return Ok(()),
