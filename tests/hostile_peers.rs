@@ -31,7 +31,7 @@ use tractor::{
 /// What a peer does wrong, and what is logged of it.
 type Wrong = (&'static str, fn(&str, &Address), &'static str);
 
-const WRONGS: [Wrong; 7] = [
+const WRONGS: [Wrong; 9] = [
     (
         "half a frame",
         |kind, address| {
@@ -53,6 +53,29 @@ const WRONGS: [Wrong; 7] = [
             peer.closed();
         },
         "the connection to large-KIND@uuid-of- is given up: a frame of 4294967295 bytes",
+    ),
+    (
+        "garbage",
+        |kind, address| {
+            let mut peer = Peer::known(address, &format!("garbage-{kind}"));
+            // 0xc1 is what no msgpack begins with.
+            let garbage = [8, 0, 0, 0].into_iter().chain([0xc1; 8]);
+            peer.0.write_all(&garbage.collect::<Vec<_>>()).unwrap();
+            peer.closed();
+        },
+        "the connection to garbage-KIND@uuid-of- is given up: not msgpack from byte",
+    ),
+    (
+        "deep nesting",
+        |kind, address| {
+            let name = format!("deep-{kind}");
+            let mut peer = Peer::known(address, &name);
+            let mut call = start(&name, "self", "nonsense");
+            call["kwargs"] = (0..100).fold(json!({}), |inner, _| json!({"x": inner}));
+            peer.send(&call);
+            peer.closed();
+        },
+        "the connection to deep-KIND@uuid-of- is given up: nested deeper than the limit of 64",
     ),
     (
         "an unknown tag",
@@ -168,6 +191,55 @@ fn peer_that_stops_reading_costs_its_connection() {
                 assert_eq!(other.run(talk_to, text.clone()).await?, 100);
                 assert!(was_logged("the peer does not read"));
                 Ok(())
+            })
+            .await
+        })
+        .unwrap();
+    });
+}
+
+#[test]
+fn messages_of_unknown_and_finished_contexts_change_nothing() {
+    over_every_socket(|kind, address| {
+        actor(async || {
+            let listening = listen(address)?;
+            let text = listening.address().to_string();
+            let address = listening.address().clone();
+            let name = format!("late-{kind}");
+            beside(async |other| {
+                nursery(async |n| {
+                    let talk = n.start_soon(other.run(talk_to, text.clone()));
+                    aside(move || {
+                        let mut peer = Peer::known(&address, &name);
+                        let mut call = start(&name, "nowhere", "nothing");
+                        for round in 0..100 {
+                            // The first was never heard of, the others have been refused.
+                            let cid = if round == 0 { "unheard of" } else { "a dialog" };
+                            for late in [
+                                json!({"msg_type": "StartAck", "cid": cid, "functype": "context"}),
+                                json!({"msg_type": "Started", "cid": cid, "pld": 1}),
+                                json!({"msg_type": "Yield", "cid": cid, "pld": 1}),
+                                json!({"msg_type": "Stop", "cid": cid}),
+                                json!({"msg_type": "Return", "cid": cid, "pld": 1}),
+                                json!({"msg_type": "CancelAck", "cid": cid, "pld": true}),
+                            ] {
+                                peer.send(&late);
+                            }
+                            call["cid"] = json!(format!("call {round}"));
+                            peer.send(&call);
+                            let refused = peer.receive().unwrap();
+                            assert_eq!(refused["boxed_type_str"], "ModuleNotExposed", "{refused}");
+                            assert_eq!(refused["cid"], call["cid"]);
+                            call["cid"] = json!("a dialog");
+                            peer.send(&call);
+                            assert_eq!(peer.receive().unwrap()["cid"], "a dialog");
+                        }
+                    })
+                    .await?;
+                    assert_eq!(talk.await?, 100);
+                    Ok(())
+                })
+                .await
             })
             .await
         })
