@@ -19,8 +19,6 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use slab::Slab;
-
 use super::deadlines::{DeadlineId, Deadlines};
 use crate::cause::{CancelCause, CancelKind};
 use crate::executor::Operation;
@@ -53,8 +51,10 @@ pub(crate) enum Woken<K> {
 
 #[derive(Debug)]
 pub(crate) struct Tree<K, W> {
-    nodes: Slab<Node<K>>,
-    next_generation: u32,
+    /// Those that are not in use are chained by `next`, from `free` on. Each use of one has a
+    /// generation of its own.
+    nodes: Vec<Node<K>>,
+    free: u32,
     deadlines: Deadlines<Target<W>>,
     /// The number of the batch that runs, kept in nodes that are spared in it.
     batch: u64,
@@ -131,8 +131,8 @@ pub enum EffectiveDeadline {
 impl<K: Copy, W> Tree<K, W> {
     pub(crate) fn new() -> Self {
         Self {
-            nodes: Slab::new(),
-            next_generation: 0,
+            nodes: Vec::new(),
+            free: NIL,
             deadlines: Deadlines::new(),
             batch: 0,
             changes: 0,
@@ -148,20 +148,21 @@ impl<K: Copy, W> Tree<K, W> {
         task: Option<K>,
         location: &'static std::panic::Location<'static>,
     ) -> NodeId {
-        let generation = self.next_generation;
-        self.next_generation = generation.wrapping_add(1);
         let parent = parent.map_or(NIL, |id| self.live(id).expect("the parent is alive"));
-        let (effective, stopping, cause) = match self.nodes.get(parent as usize) {
-            Some(parent) if parent.effective => (true, parent.stopping, parent.cause.clone()),
-            Some(parent) => (false, parent.stopping, None),
-            None => (false, false, None),
+        let (effective, stopping, cause, previous) = match self.nodes.get(parent as usize) {
+            Some(above) => {
+                let cause = above.cause.as_ref().filter(|_| above.effective);
+                let cause = cause.cloned();
+                (above.effective, above.stopping, cause, above.last_child)
+            }
+            None => (false, false, None, NIL),
         };
-        let index = self.nodes.insert(Node {
-            generation,
-            parent: NIL,
+        let new = Node {
+            generation: 0,
+            parent,
             first_child: NIL,
             last_child: NIL,
-            previous: NIL,
+            previous,
             next: NIL,
             held: 0,
             foreign: 0,
@@ -177,8 +178,23 @@ impl<K: Copy, W> Tree<K, W> {
             operation: None,
             location,
             rare: None,
-        }) as u32;
-        self.link(index, parent);
+        };
+        let (index, generation) = match self.nodes.get_mut(self.free as usize) {
+            Some(node) => {
+                let index = std::mem::replace(&mut self.free, node.next);
+                let generation = node.generation;
+                *node = Node { generation, ..new };
+                (index, generation)
+            }
+            None => {
+                self.nodes.push(new);
+                (self.nodes.len() as u32 - 1, 0)
+            }
+        };
+        // Nothing is held in a new node, so there is nothing to tally.
+        if parent != NIL {
+            self.append(index, parent, previous);
+        }
         NodeId { index, generation }
     }
 
@@ -544,7 +560,10 @@ impl<K: Copy, W> Tree<K, W> {
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.nodes.len()
+        let free = std::iter::successors(self.nodes.get(self.free as usize), |node| {
+            self.nodes.get(node.next as usize)
+        });
+        self.nodes.len() - free.count()
     }
 
     /// The node and its ancestors, up to and including the first shield.
@@ -563,7 +582,12 @@ impl<K: Copy, W> Tree<K, W> {
         if let Some(armed) = self.node(index).armed {
             self.deadlines.disarm(armed);
         }
-        self.nodes.remove(index as usize);
+        let next = std::mem::replace(&mut self.free, index);
+        let node = self.node_mut(index);
+        node.generation = node.generation.wrapping_add(1);
+        node.next = next;
+        node.cause = None;
+        node.rare = None;
     }
 
     fn cancel_at(
@@ -726,22 +750,15 @@ impl<K: Copy, W> Tree<K, W> {
         self.update(index, woken);
     }
 
-    #[inline]
     fn link(&mut self, index: u32, parent: u32) {
-        let previous = self
-            .nodes
-            .get(parent as usize)
-            .map_or(NIL, |p| p.last_child);
+        let above = self.nodes.get(parent as usize);
+        let previous = above.map_or(NIL, |above| above.last_child);
         let node = self.node_mut(index);
         (node.parent, node.previous, node.next) = (parent, previous, NIL);
         if parent == NIL {
             return;
         }
-        match previous {
-            NIL => self.node_mut(parent).first_child = index,
-            last => self.node_mut(last).next = index,
-        }
-        self.node_mut(parent).last_child = index;
+        self.append(index, parent, previous);
         for tally in [HELD, FOREIGN] {
             if self.contributes(index, tally) {
                 self.tally(parent, tally, true);
@@ -749,15 +766,28 @@ impl<K: Copy, W> Tree<K, W> {
         }
     }
 
+    /// Makes a node that knows its place the last child of its parent.
+    #[inline]
+    fn append(&mut self, index: u32, parent: u32, previous: u32) {
+        let above = self.node_mut(parent);
+        above.last_child = index;
+        match previous {
+            NIL => above.first_child = index,
+            last => self.node_mut(last).next = index,
+        }
+    }
+
     #[inline]
     fn unlink(&mut self, index: u32) {
-        let node = self.node(index);
-        let (parent, previous, next) = (node.parent, node.previous, node.next);
+        let node = self.node_mut(index);
+        let (previous, next) = (node.previous, node.next);
+        let parent = std::mem::replace(&mut node.parent, NIL);
         if parent == NIL {
             return;
         }
-        for tally in [HELD, FOREIGN] {
-            if self.contributes(index, tally) {
+        let tallies = [HELD, FOREIGN].map(|tally| (tally, node.contributes(tally)));
+        for (tally, contributed) in tallies {
+            if contributed {
                 self.tally(parent, tally, false);
             }
         }
@@ -769,7 +799,6 @@ impl<K: Copy, W> Tree<K, W> {
             NIL => self.node_mut(parent).last_child = previous,
             next => self.node_mut(next).previous = previous,
         }
-        self.node_mut(index).parent = NIL;
     }
 
     /// Changes what makes the node a hold on the frames around it.
@@ -783,15 +812,9 @@ impl<K: Copy, W> Tree<K, W> {
         }
     }
 
-    /// Whether the node counts in this tally of its parent.
     #[inline]
     fn contributes(&self, index: u32, tally: Tally) -> bool {
-        let node = self.node(index);
-        node.task.is_none()
-            && match tally {
-                Tally::Held => node.shield || node.holding || node.held > 0,
-                Tally::Foreign => node.foreign > 0,
-            }
+        self.node(index).contributes(tally)
     }
 
     /// Counts one more or one less on the node, and on those around it for which that makes a
@@ -868,6 +891,16 @@ impl<K: Copy> Node<K> {
 }
 
 impl<K> Node<K> {
+    /// Whether the node counts in this tally of its parent.
+    #[inline]
+    fn contributes(&self, tally: Tally) -> bool {
+        self.task.is_none()
+            && match tally {
+                Tally::Held => self.shield || self.holding || self.held > 0,
+                Tally::Foreign => self.foreign > 0,
+            }
+    }
+
     /// When the scope is cancelled by the clock.
     fn own_deadline(&self) -> Option<Instant> {
         if self.cancel_called {
