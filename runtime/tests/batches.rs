@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::thread;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use common::guarded;
 use tractor_runtime::sync::Event;
-use tractor_runtime::{Result, nursery, run, time};
+use tractor_runtime::{Result, checkpoint, nursery, run, time};
 
 /// More than a turn polls.
 const MANY: usize = 3000;
@@ -109,6 +110,36 @@ fn deadlines_between_the_parts_of_a_batch() {
                 Ok(())
             })
             .await
+        })
+    })
+    .unwrap();
+}
+
+#[test]
+fn nursery_beside_another_future_of_its_task() {
+    guarded(|| {
+        run(async || {
+            let over = Cell::new(false);
+            let spinning = nursery(async |n| {
+                for _ in 0..3 {
+                    n.start_soon(async {
+                        while !over.get() {
+                            checkpoint().await?;
+                        }
+                        Ok(())
+                    });
+                }
+                Ok(())
+            });
+            let beside = async {
+                for _ in 0..MANY {
+                    checkpoint().await?;
+                }
+                over.set(true);
+                Result::Ok(())
+            };
+            let (spun, passed) = futures_lite::future::zip(spinning, beside).await;
+            spun.and(passed)
         })
     })
     .unwrap();

@@ -51,6 +51,11 @@ use waker::{Key, Registration};
 /// chance.
 pub(crate) const POLLS_PER_TURN: u32 = 256;
 
+/// How many batches in a row a nursery runs in one poll, while nothing else in the runtime is ready.
+/// More would hardly be faster, and what is polled beside it by the same task comes no sooner than
+/// after them.
+pub(crate) const BATCHES_PER_POLL: u32 = 16;
+
 /// How many operations that need not wait a task may do in one poll before one of them yields.
 pub(crate) const OPERATIONS_PER_POLL: u32 = 128;
 
@@ -88,7 +93,6 @@ pub(crate) struct Core {
     reactor: OnceCell<Arc<Reactor>>,
     /// What the clock said when deadlines were last looked at.
     looked_at: Cell<Instant>,
-    batch: Cell<u64>,
     in_turn: Cell<bool>,
     polls_left: Cell<u32>,
     closed: Cell<bool>,
@@ -269,7 +273,6 @@ impl Core {
             looked_at: Cell::new(clock.now()),
             clock,
             reactor: OnceCell::new(),
-            batch: Cell::new(0),
             in_turn: Cell::new(false),
             polls_left: Cell::new(0),
             closed: Cell::new(false),
@@ -303,9 +306,7 @@ impl Core {
         self.polls_left.set(POLLS_PER_TURN);
         let mut worked = self.take_posted();
         loop {
-            worked |= self.look_at_the_clock();
-            self.batch.set(self.batch.get() + 1);
-            self.tree.borrow_mut().set_batch(self.batch.get());
+            worked |= self.next_batch();
             let ready = self.slots.borrow_mut().pop(ROOT_LIST);
             let Some((key, _)) = ready else {
                 return (Turn::Idle(self.next_deadline()), worked);
@@ -319,6 +320,21 @@ impl Core {
                 return (Turn::More, worked);
             }
         }
+    }
+
+    /// Fires what is due before the next batch; whether anything was.
+    fn next_batch(&self) -> bool {
+        let fired = self.look_at_the_clock();
+        self.tree.borrow_mut().next_batch();
+        fired
+    }
+
+    /// Whether whoever polls a list may go on with one more batch of it at once: as if all those
+    /// had been polled that polled it, since nothing else is ready.
+    #[inline]
+    pub(crate) fn goes_on(&self, list: ListId) -> bool {
+        let is_alone = || self.with_slots(|slots| slots.is_alone(list));
+        is_alone() && (!self.next_batch() || is_alone())
     }
 
     /// Wakes whom other threads woke. Not those that come meanwhile: threads that never stop to

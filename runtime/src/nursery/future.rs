@@ -22,7 +22,7 @@ use crate::cause::{CancelCause, CancelKind, Cancelled};
 use crate::error::{Error, Result};
 use crate::executor::slots::ListId;
 use crate::executor::waker::Key;
-use crate::executor::{Core, Here, Polled, current, poll_task};
+use crate::executor::{BATCHES_PER_POLL, Core, Here, Polled, current, poll_task};
 use crate::scope::tree::NodeId;
 use crate::scope::{Entry, Link, Outcome, ScopeHandle, checkpoint};
 use crate::sync::Semaphore;
@@ -343,10 +343,24 @@ impl<'scope, 'env> Nursery<'scope, 'env> {
     }
 
     /// Where the nursery is; opens it if this is its first use.
+    #[inline]
     fn place(&self) -> (Rc<Core>, NodeId, ListId) {
+        if let Some(place) = &*self.place.borrow() {
+            return (place.link.core.clone(), place.link.node, place.list);
+        }
+        let place = self.open();
+        let (core, node, list) = (place.link.core.clone(), place.link.node, place.list);
+        self.place.replace(Some(place));
+        (core, node, list)
+    }
+
+    /// Where the nursery is, for a poll of it, which it follows; `None` if it has to be opened.
+    #[inline]
+    fn follow(&self) -> Option<(Rc<Core>, ListId)> {
         let mut place = self.place.borrow_mut();
-        let place = place.get_or_insert_with(|| self.open());
-        (place.link.core.clone(), place.link.node, place.list)
+        let place = place.as_mut()?;
+        place.link.follow();
+        Some((place.link.core.clone(), place.list))
     }
 
     fn open(&self) -> Place {
@@ -632,18 +646,21 @@ impl<T, F: Future<Output = Result<T>>> Future for NurseryFuture<F, T> {
             !nursery.closed.get(),
             "a nursery was polled after it was done"
         );
-        if nursery.place.borrow().is_none() && !Here::may_begin() {
-            return Poll::Pending;
-        }
-        let (core, _, list) = nursery.place();
-        if let Some(place) = &mut *nursery.place.borrow_mut() {
-            place.link.follow();
-        }
-        let poller = core.with_slots(|slots| slots.set_poller(list, cx.waker()));
-        drop(poller);
+        let (core, list, mut batches) = match nursery.follow() {
+            Some((core, list)) if Here::owns(cx.waker()) => (core, list, BATCHES_PER_POLL),
+            Some((core, list)) => (core, list, 1),
+            None => {
+                if !Here::may_begin() {
+                    return Poll::Pending;
+                }
+                let (core, _, list) = nursery.place();
+                (core, list, 1)
+            }
+        };
         // What became ready behind a batch that was stopped did not wake this nursery, which was
         // queued already. So it comes in this poll, behind the rest of that batch.
-        let rest = core.with_slots(|slots| slots.rest(list));
+        let (poller, rest) = core.with_slots(|slots| slots.begin_poll(list, cx.waker()));
+        drop(poller);
         let mut begun = rest == 0;
         let mut batch = if begun { core.begin_batch(list) } else { rest };
         let mut first = true;
@@ -651,7 +668,6 @@ impl<T, F: Future<Output = Result<T>>> Future for NurseryFuture<F, T> {
             for _ in 0..batch {
                 // One at least, or a nursery deep down would never get its turn.
                 if !core.take_poll() && !first {
-                    cx.waker().wake_by_ref();
                     break 'batches;
                 }
                 first = false;
@@ -664,17 +680,23 @@ impl<T, F: Future<Output = Result<T>>> Future for NurseryFuture<F, T> {
                 }
             }
             if std::mem::replace(&mut begun, true) {
-                break;
+                batches -= 1;
+                if batches == 0 || !core.goes_on(list) {
+                    break;
+                }
             }
             batch = core.begin_batch(list);
         }
         let children = nursery.children.borrow().len();
         let services = nursery.services.get() as usize;
-        if this.body.is_some() || nursery.starting.get() > 0 || children > services {
-            return Poll::Pending;
-        }
-        if services > 0 {
-            nursery.cancel_services(&core);
+        let goes_on = this.body.is_some() || nursery.starting.get() > 0 || children > services;
+        if goes_on || services > 0 {
+            if let Some(poller) = core.with_slots(|slots| slots.end_poll(list)) {
+                poller.wake();
+            }
+            if !goes_on {
+                nursery.cancel_services(&core);
+            }
             return Poll::Pending;
         }
         nursery.closed.set(true);

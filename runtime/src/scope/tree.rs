@@ -358,8 +358,10 @@ impl<K: Copy, W> Tree<K, W> {
         }
     }
 
-    pub(crate) fn set_batch(&mut self, batch: u64) {
-        self.batch = batch;
+    /// Another batch begins.
+    #[inline]
+    pub(crate) fn next_batch(&mut self) {
+        self.batch += 1;
     }
 
     /// Adds a hold on the frames from this node up to its task.

@@ -104,6 +104,7 @@ struct Waiting<T> {
 impl<T> State<T> {
     /// Takes an item in, or gives it back when there is no room. The waker is to be called when
     /// nothing is borrowed.
+    #[inline]
     fn put(&mut self, item: T) -> Result<Option<Waker>, T> {
         if let Some(receiver) = self.receiving.serve() {
             receiver.item = Some(item);
@@ -118,6 +119,7 @@ impl<T> State<T> {
     }
 
     /// Takes an item out, and lets the first waiting sender's in.
+    #[inline]
     fn take(&mut self) -> Option<(T, Option<Waker>)> {
         let item = self.items.pop_front();
         if item.is_some() && self.items.len() >= self.capacity {

@@ -165,6 +165,7 @@ pub struct Recv<'a, T> {
 }
 
 impl<T> Recv<'_, T> {
+    #[inline]
     fn attempt(
         receiver: &Receiver<T>,
         place: &mut Option<Ticket>,
@@ -214,6 +215,7 @@ impl<T> Recv<'_, T> {
     }
 
     /// Leaves the queue; an item that was handed over already goes to the next.
+    #[inline]
     fn withdraw(&mut self) {
         let Some(ticket) = self.ticket.take() else {
             return;

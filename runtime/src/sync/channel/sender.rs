@@ -153,6 +153,7 @@ pub struct Send<'a, T> {
 
 impl<T> Send<'_, T> {
     /// `Ready(None)`: sent.
+    #[inline]
     fn attempt(
         sender: &Sender<T>,
         item: &mut Option<T>,
@@ -201,6 +202,7 @@ impl<T> Send<'_, T> {
     }
 
     /// Takes the item back out of the queue.
+    #[inline]
     fn withdraw(&mut self) -> Option<T> {
         match self.ticket.take() {
             Some(ticket) => {
