@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use common::guarded;
 use tractor_runtime::sync::Event;
-use tractor_runtime::{Result, checkpoint, nursery, run, time};
+use tractor_runtime::{
+    CancelScope, NurseryOptions, Result, checkpoint, move_on_after, nursery, run, time,
+};
 
 /// More than a turn polls.
 const MANY: usize = 3000;
@@ -113,6 +115,57 @@ fn deadlines_between_the_parts_of_a_batch() {
         })
     })
     .unwrap();
+}
+
+/// Goes on with `work` until a task beside it has run; fails if that never gets its turn.
+fn lets_others_run(work: impl AsyncFn() -> Result<()> + Send + 'static) {
+    guarded(move || {
+        run(async || {
+            let others = Cell::new(0);
+            nursery(async |n| {
+                n.start_soon(async {
+                    for _ in 0..MANY {
+                        if others.get() > 2 {
+                            return Ok(());
+                        }
+                        work().await?;
+                    }
+                    panic!("the task beside it has run {} times", others.get())
+                });
+                n.start_soon(async {
+                    for _ in 0..3 {
+                        others.set(others.get() + 1);
+                        checkpoint().await?;
+                    }
+                    Ok(())
+                });
+                Ok(())
+            })
+            .await
+        })
+    })
+    .unwrap();
+}
+
+#[test]
+fn scopes_that_end_at_once_do_not_starve_the_rest() {
+    lets_others_run(async || {
+        let waited = move_on_after(Duration::ZERO, async { Ok(time::sleep_forever().await?) });
+        assert!(waited.await?.timed_out());
+        Ok(())
+    });
+}
+
+#[test]
+fn nurseries_that_end_at_once_do_not_starve_the_rest() {
+    lets_others_run(async || {
+        let scope = CancelScope::new().timeout(Duration::ZERO);
+        let waited = NurseryOptions::new()
+            .scope(scope)
+            .run(async |_| Ok(time::sleep_forever().await?));
+        assert!(waited.await?.timed_out());
+        Ok(())
+    });
 }
 
 #[test]

@@ -53,7 +53,8 @@
 //! | [`SignalReceiver::receive`](crate::signals::SignalReceiver::receive) | yes | share | no signal was taken |
 //! | [`Command::run`](crate::process::Command::run) | yes | share | the program was ended and reaped |
 //! | [`Process::wait`](crate::process::Process::wait) | yes | share | the process goes on |
-//! | entering or leaving a scope, [`Nursery::start_soon`](crate::Nursery::start_soon), everything with `try_` | no | no | |
+//! | entering a scope, opening a nursery | no | share | nothing was begun |
+//! | leaving a scope, [`Nursery::start_soon`](crate::Nursery::start_soon), everything with `try_` | no | no | |
 //!
 //! Everything with `try_`, everything that is no future, and the setters of handles are neither.
 //!

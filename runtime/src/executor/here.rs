@@ -2,7 +2,7 @@
 //! cells, so that an operation that need not wait costs a few loads and stores.
 
 use std::cell::Cell;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 use super::waker::Key;
 use super::{DELIVERIES_PER_POLL, OPERATIONS_PER_POLL, Operation, PATIENCE_PER_DELIVERY};
@@ -207,17 +207,41 @@ impl Here {
         })
     }
 
-    /// Whether the task may be told once more in this poll that it is cancelled.
+    /// Whether the task may be told once more in this poll that it is cancelled. That takes an
+    /// operation from its share too, but cannot yield: the frame would be dropped. The next scope
+    /// that is begun outside of the cancelled one does.
     pub(crate) fn deliver() -> bool {
+        Self::take_operation();
         Self::spend(PATIENCE_PER_DELIVERY)
     }
 
-    /// Whether a scope or nursery may be begun here: always, but for a loop that begins them for
-    /// ever in a cancelled scope. What is inside of them answers for itself, so they are counted
-    /// too, as a fraction of a delivery.
+    /// Whether a scope may be begun here: not if the task has used up its share, and has to yield
+    /// first; nor in a loop that begins them for ever in a cancelled scope. What is inside of them
+    /// answers for itself, so they are counted too, as a fraction of a delivery.
     #[inline]
-    pub(crate) fn may_begin() -> bool {
-        !Self::is_cancelled() || Self::spend(1)
+    pub(crate) fn may_begin(cx: &Context<'_>) -> bool {
+        HERE.with(|here| {
+            if here.cancelled.get() {
+                return Self::spend(1);
+            }
+            if here.operations.get() > 0 {
+                return true;
+            }
+            here.operations.set(OPERATIONS_PER_POLL);
+            cx.waker().wake_by_ref();
+            false
+        })
+    }
+
+    /// Whether a nursery may be opened here, as [`may_begin`](Self::may_begin). Takes an operation
+    /// from the task's share, since its body and children have shares of their own.
+    #[inline]
+    pub(crate) fn may_open(cx: &Context<'_>) -> bool {
+        let may_begin = Self::may_begin(cx);
+        if may_begin {
+            Self::take_operation();
+        }
+        may_begin
     }
 
     pub(crate) fn counts() -> (u64, u64) {
@@ -241,6 +265,14 @@ impl Here {
         if let Some(core) = super::try_current() {
             core.refresh_here();
         }
+    }
+
+    #[inline]
+    fn take_operation() {
+        HERE.with(|here| {
+            let left = here.operations.get();
+            here.operations.set(left.saturating_sub(1));
+        });
     }
 
     fn spend(price: u32) -> bool {

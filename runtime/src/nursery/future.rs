@@ -650,7 +650,7 @@ impl<T, F: Future<Output = Result<T>>> Future for NurseryFuture<F, T> {
             Some((core, list)) if Here::owns(cx.waker()) => (core, list, BATCHES_PER_POLL),
             Some((core, list)) => (core, list, 1),
             None => {
-                if !Here::may_begin() {
+                if !Here::may_open(cx) {
                     return Poll::Pending;
                 }
                 let (core, _, list) = nursery.place();

@@ -49,7 +49,7 @@ impl<F: Future> Frame<F> {
         open: impl FnOnce() -> Link,
     ) -> Poll<Result<F::Output, Cancelled>> {
         let mut this = self.project();
-        if this.link.is_none() && !Here::may_begin() {
+        if this.link.is_none() && !Here::may_begin(cx) {
             return Poll::Pending;
         }
         let link = this.link.get_or_insert_with(open);

@@ -104,7 +104,7 @@ impl<F: Future> Future for TreeVarScope<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        if this.link.is_none() && !Here::may_begin() {
+        if this.link.is_none() && !Here::may_begin(cx) {
             return Poll::Pending;
         }
         let link = this.link.get_or_insert_with(|| {
