@@ -4,11 +4,15 @@ mod common;
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use common::guarded;
+use tractor_runtime::io::Io;
 use tractor_runtime::sync::Event;
 use tractor_runtime::{
     CancelScope, NurseryOptions, Result, checkpoint, move_on_after, nursery, run, time,
@@ -196,4 +200,36 @@ fn nursery_beside_another_future_of_its_task() {
         })
     })
     .unwrap();
+}
+
+/// What takes long between two checkpoints does not take it 256 times before others hear of anything.
+#[test]
+fn task_that_computes_does_not_keep_readiness_waiting() {
+    guarded(|| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let rounds = run(async || {
+            nursery(async |n| {
+                let io = Io::new(ours)?;
+                let read = Rc::new(Cell::new(false));
+                let has_read = read.clone();
+                n.start_soon(async move {
+                    io.read_with(|mut io| io.read(&mut [0])).await?;
+                    has_read.set(true);
+                    Ok(())
+                });
+                checkpoint().await?;
+                theirs.write_all(&[1])?;
+                let mut rounds = 0;
+                while !read.get() {
+                    thread::sleep(Duration::from_millis(5));
+                    checkpoint().await?;
+                    rounds += 1;
+                }
+                Ok(rounds)
+            })
+            .await
+        });
+        let rounds = rounds.unwrap();
+        assert!(rounds <= 32, "{rounds}");
+    });
 }

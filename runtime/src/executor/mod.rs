@@ -22,6 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -50,6 +51,11 @@ use waker::{Key, Registration};
 /// How many polls of tasks one turn makes before it gives the host, and readiness of I/O, a
 /// chance.
 pub(crate) const POLLS_PER_TURN: u32 = 256;
+
+/// How long a turn goes on before it does so, where its polls take long. The clock is read with every
+/// few of them only.
+const TURN_LIMIT: Duration = Duration::from_millis(1);
+const POLLS_PER_LOOK: u32 = 8;
 
 /// How many batches in a row a nursery runs in one poll, while nothing else in the runtime is ready.
 /// More would hardly be faster, and what is polled beside it by the same task comes no sooner than
@@ -95,6 +101,8 @@ pub(crate) struct Core {
     looked_at: Cell<Instant>,
     in_turn: Cell<bool>,
     polls_left: Cell<u32>,
+    /// When the turn began, by the real clock.
+    turn_began: Cell<Option<Instant>>,
     closed: Cell<bool>,
     rng: RefCell<Option<Rng>>,
     pub(crate) idle: Idle,
@@ -275,6 +283,7 @@ impl Core {
             reactor: OnceCell::new(),
             in_turn: Cell::new(false),
             polls_left: Cell::new(0),
+            turn_began: Cell::new(None),
             closed: Cell::new(false),
             rng: RefCell::new(rng),
             idle: Idle::default(),
@@ -304,6 +313,7 @@ impl Core {
 
     fn run_turn<T>(self: &Rc<Self>, mut poll: impl FnMut(Key) -> Poll<T>) -> (Turn<T>, bool) {
         self.polls_left.set(POLLS_PER_TURN);
+        self.turn_began.set(None);
         let mut worked = self.take_posted();
         loop {
             worked |= self.next_batch();
@@ -312,7 +322,7 @@ impl Core {
                 return (Turn::Idle(self.next_deadline()), worked);
             };
             worked = true;
-            self.polls_left.set(self.polls_left.get().saturating_sub(1));
+            self.take_poll();
             if let Poll::Ready(value) = poll(key) {
                 return (Turn::Done(value), worked);
             }
@@ -456,7 +466,24 @@ impl Core {
     pub(crate) fn take_poll(&self) -> bool {
         let left = self.polls_left.get();
         self.polls_left.set(left.saturating_sub(1));
+        if left > 0 && left.is_multiple_of(POLLS_PER_LOOK) {
+            self.end_long_turn();
+        }
         left > 0
+    }
+
+    /// Makes this poll the turn's last if it has gone on for long. Under a virtual clock nothing is to
+    /// depend on the real one.
+    fn end_long_turn(&self) {
+        if !matches!(self.clock, Clock::Real) {
+            return;
+        }
+        let now = Instant::real_now();
+        match self.turn_began.get() {
+            None => self.turn_began.set(Some(now)),
+            Some(began) if now - began >= TURN_LIMIT => self.polls_left.set(0),
+            Some(_) => {}
+        }
     }
 
     #[inline]
