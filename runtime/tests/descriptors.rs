@@ -141,7 +141,6 @@ fn reader_and_writer_are_cancelled() {
     });
 }
 
-// core/test_io.py::test_socket_simultaneous_read_write
 /// Counts how often a runtime has waited.
 #[derive(Default)]
 struct Waits(Cell<usize>);
@@ -192,6 +191,7 @@ fn other_end_that_reads_wakes_nobody() {
     });
 }
 
+// core/test_io.py::test_socket_simultaneous_read_write
 #[test]
 fn reader_and_writer_of_one_socket_wake_apart() {
     trial_in_every_host(async || {
