@@ -25,7 +25,8 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-fn spawn(mut command: Command) -> (UnixStream, Child) {
+/// The same with any program.
+pub(crate) fn spawn(mut command: Command) -> (UnixStream, Child) {
     let (ours, theirs) = UnixStream::pair().expect("there are descriptors left");
     let child = command
         .stdin(Stdio::from(OwnedFd::from(theirs)))

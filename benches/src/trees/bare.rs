@@ -2,21 +2,21 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, exit};
+use std::process::{Child, Command, exit};
 
 use rustix::process::Pid;
 
 use super::Shape;
 use crate::population::Mark;
-use crate::role::{given, start, start_marked};
+use crate::role::{given, spawn, start, start_marked};
 
 /// The name of this side.
 pub(super) const FLOOR: &str = "floor";
 
 const ARGUMENT: &str = "--bare";
 
-/// Arguments with which this program ends at once.
-pub(super) const ENDS: [&str; 2] = [ARGUMENT, "ends"];
+/// What it does with this is to end at once.
+const ENDS: &str = "ends";
 
 const WAITS: &str = "waits";
 
@@ -52,7 +52,13 @@ impl Bare {
 
     /// One that ends at once.
     pub(super) fn start_and_end() -> Self {
-        let (socket, child) = start(&ENDS);
+        let (socket, child) = start(&[ARGUMENT, ENDS]);
+        Self { socket, child }
+    }
+
+    /// Another program.
+    pub(super) fn start_other(program: &str) -> Self {
+        let (socket, child) = spawn(Command::new(program));
         Self { socket, child }
     }
 
@@ -88,7 +94,7 @@ pub(crate) fn enter_if_bare() {
     let Some((mut socket, Some(what))) = given(ARGUMENT) else {
         return;
     };
-    if what == ENDS[1] {
+    if what == ENDS {
         exit(0);
     }
     let mut below = Vec::new();
