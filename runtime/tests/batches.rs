@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::guarded;
+use futures_lite::future;
 use tractor_runtime::io::Io;
 use tractor_runtime::sync::Event;
 use tractor_runtime::{
@@ -232,4 +233,47 @@ fn task_that_computes_does_not_keep_readiness_waiting() {
         let rounds = rounds.unwrap();
         assert!(rounds <= 32, "{rounds}");
     });
+}
+
+#[test]
+fn future_beside_a_nursery_in_one_task_waits_for_few_polls_of_it() {
+    guarded(|| {
+        run(async || {
+            for children in [1, 10, MANY] {
+                let polls = Cell::new(0);
+                let beside_is_done = Cell::new(false);
+                let longest = Cell::new(0);
+                let busy = nursery(async |n| {
+                    for _ in 0..children {
+                        n.start_soon(async {
+                            while !beside_is_done.get() {
+                                polls.set(polls.get() + 1);
+                                yield_times(1).await?;
+                            }
+                            Ok(())
+                        });
+                    }
+                    Ok(())
+                });
+                let beside = async {
+                    for _ in 0..MANY {
+                        longest.set(longest.get().max(polls.replace(0)));
+                        yield_times(1).await?;
+                    }
+                    beside_is_done.set(true);
+                    Ok(())
+                };
+                future::try_zip(busy, beside).await?;
+                // 16 batches behind one that was begun, and never more than a turn polls.
+                let most = (children * 17).min(257);
+                assert!(
+                    (1..=most).contains(&longest.get()),
+                    "{} polls of {children} children",
+                    longest.get()
+                );
+            }
+            Ok(())
+        })
+    })
+    .unwrap();
 }
