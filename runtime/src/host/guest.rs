@@ -125,7 +125,9 @@ impl<T> Guest<'_, T> {
     ///
     /// # Panics
     ///
-    /// When `main` panics, and when called again after [`Progress::Done`].
+    /// When `main` panics, and when called again after [`Progress::Done`]. Also if the system does not
+    /// tell any more which descriptors are ready: then nothing that waits would ever go on, and the
+    /// guest is to be dropped.
     pub fn turn(&mut self, budget: Duration) -> Progress<T> {
         assert!(
             !matches!(self.next, Next::Never),
@@ -266,5 +268,57 @@ impl Wake for Bell {
         if let Some(notify) = notify {
             notify();
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux", not(tractor_portable_poller)))]
+mod tests {
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
+
+    use super::super::Runtime;
+    use super::{Driver, Progress};
+    use crate::time;
+
+    /// Sets what it has when dropped.
+    struct Dropped<'a>(&'a Cell<bool>);
+
+    impl Drop for Dropped<'_> {
+        fn drop(&mut self) {
+            self.0.set(true);
+        }
+    }
+
+    // core/test_guest_mode.py::test_guest_mode_internal_errors
+    #[test]
+    fn host_is_told_that_the_system_tells_of_no_descriptors() {
+        let dropped = Cell::new(false);
+        let mut guest = Runtime::builder()
+            .build()
+            .guest(async || {
+                let _dropped = Dropped(&dropped);
+                Ok(time::sleep_forever().await?)
+            })
+            .unwrap();
+        let mut other = Runtime::builder().build().guest(async || Ok(1)).unwrap();
+        assert!(matches!(guest.turn(Duration::ZERO), Progress::Idle));
+
+        guest.driver = Driver::broken().unwrap();
+        for _ in 0..2 {
+            let turn = catch_unwind(AssertUnwindSafe(|| guest.turn(Duration::ZERO)));
+            let panic = turn.expect_err("nothing could wake it");
+            let text = panic.downcast_ref::<String>().unwrap();
+            assert!(text.contains("which descriptors are ready"), "{text}");
+        }
+        assert!(!dropped.get());
+        drop(guest);
+        assert!(dropped.get());
+
+        // To another guest of the thread it is nothing.
+        let Progress::Done(Ok(one)) = other.turn(Duration::ZERO) else {
+            panic!("it need not wait");
+        };
+        assert_eq!(one, 1);
     }
 }

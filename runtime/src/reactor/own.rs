@@ -57,15 +57,25 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
+        Ok(Self::with(Poller::new()?))
+    }
+
+    /// One for which the system tells of nothing any more.
+    #[cfg(all(test, target_os = "linux", not(tractor_portable_poller)))]
+    pub(crate) fn broken() -> io::Result<Self> {
+        Ok(Self::with(Poller::broken()?))
+    }
+
+    fn with(poller: Poller) -> Self {
+        Self {
             reactor: Arc::new(Reactor {
-                poller: Poller::new()?,
+                poller,
                 sources: Mutex::default(),
             }),
             events: Events::new(),
             woken: Vec::new(),
             alarm: None,
-        })
+        }
     }
 
     pub(crate) fn reactor(&self) -> &Arc<Reactor> {

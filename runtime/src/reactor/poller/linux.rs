@@ -42,6 +42,15 @@ impl Poller {
         Ok(poller)
     }
 
+    /// One that the system answers nothing but errors for.
+    #[cfg(test)]
+    pub(in crate::reactor) fn broken() -> io::Result<Self> {
+        Ok(Self {
+            set: std::fs::File::open("/dev/null")?.into(),
+            ..Self::new()?
+        })
+    }
+
     /// Registers a descriptor, of which is told what there is to read.
     pub(in crate::reactor) fn add(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
         Ok(epoll::add(
