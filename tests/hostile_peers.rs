@@ -274,6 +274,32 @@ fn oldest_connection_without_a_handshake_gives_way() {
     .unwrap();
 }
 
+#[test]
+fn those_who_said_who_they_are_before_they_were_taken_are_let_in() {
+    over_every_socket(|kind, address| {
+        actor(async || {
+            let listening = ListenOptions::new().unknown_limit(1).listen(address)?;
+            // All of them are there, and have spoken, before any is taken.
+            let mut peers = ["first", "second", "third"].map(|name| {
+                let name = format!("{name}-{kind}");
+                let mut peer = Peer::new(listening.address());
+                peer.send(&aid(&name, false));
+                peer.send(&start(&name, "nowhere", "nothing"));
+                peer
+            });
+            aside(move || {
+                for peer in &mut peers {
+                    assert_eq!(peer.receive().unwrap()["name"], "root");
+                    let refused = peer.receive().expect("it was let in");
+                    assert_eq!(refused["boxed_type_str"], "ModuleNotExposed");
+                }
+            })
+            .await
+        })
+        .unwrap();
+    });
+}
+
 /// What a process of another user does: it connects to the socket of an actor, or is one at which
 /// an actor is wrong to look for another.
 const ROLE: &str = "TRACTOR_TEST_ROLE";
@@ -381,16 +407,13 @@ fn process_of_another_user_is_not_connected_to() {
     .unwrap();
 }
 
-/// Runs out of descriptors while somebody connects, and says how often no connection was taken.
-async fn exhaust((): ()) -> Result<usize> {
-    keep_the_log();
-    let listening = listen(any_port())?;
-    let address = listening.address().clone();
+/// Leaves no descriptor to this process but those that it gives.
+fn take_all_descriptors() -> Result<Vec<File>> {
     // So that there are not too many to be taken.
     setrlimit(
         Resource::Nofile,
         Rlimit {
-            current: Some(64),
+            current: Some(256),
             ..getrlimit(Resource::Nofile)
         },
     )?;
@@ -398,6 +421,15 @@ async fn exhaust((): ()) -> Result<usize> {
     while let Ok(another) = File::open("/dev/null") {
         spare.push(another);
     }
+    Ok(spare)
+}
+
+/// Runs out of descriptors while somebody connects, and says how often no connection was taken.
+async fn exhaust((): ()) -> Result<usize> {
+    keep_the_log();
+    let listening = listen(any_port())?;
+    let address = listening.address().clone();
+    let mut spare = take_all_descriptors()?;
     // One for the peer, and none for who is to take its connection.
     spare.pop();
     let mut peer = Peer::new(&address);
@@ -429,4 +461,49 @@ fn listener_that_has_no_descriptors_rests_and_goes_on() {
     });
     let tries = tries.unwrap();
     assert!((1..=5).contains(&tries), "{tries}");
+}
+
+const UNKNOWN: usize = 8;
+const CROWD: usize = 100;
+
+/// Has as many descriptors as connections without a handshake are let be, and a crowd that waits to
+/// be taken. Says how many were turned away, and how often a connection was not taken.
+async fn crowd(unix: bool) -> Result<(usize, usize)> {
+    keep_the_log();
+    let directory = Directory::new();
+    let address = match unix {
+        true => Address::Unix(directory.socket()),
+        false => any_port(),
+    };
+    let listening = ListenOptions::new()
+        .unknown_limit(UNKNOWN)
+        .listen(address)?;
+    // No other task has its turn before all of them wait.
+    let _crowd = [(); CROWD].map(|()| Peer::new(listening.address()));
+    let mut spare = take_all_descriptors()?;
+    spare.truncate(spare.len() - UNKNOWN);
+    let away = || logged("was turned away: too many have not said who they are");
+    while away() < CROWD - UNKNOWN && !was_logged("no connection at") {
+        time::sleep(Duration::from_millis(5)).await?;
+    }
+    Ok((away(), logged("no connection at")))
+}
+endpoint!(crowd);
+
+#[test]
+fn connections_without_a_handshake_hold_no_more_descriptors_than_their_limit() {
+    for unix in [false, true] {
+        // In a process of its own, whose descriptors are counted out.
+        let (away, missed) = tree(async |options: SpawnOptions| {
+            tractor::nursery(async |an| {
+                let portal = an.start_actor("crowded", options.enable(crowd)).await?;
+                let counts = portal.run(crowd, unix).await?;
+                an.cancel();
+                Ok(counts)
+            })
+            .await
+        })
+        .unwrap();
+        assert_eq!((away, missed), (CROWD - UNKNOWN, 0));
+    }
 }

@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +9,9 @@ use std::time::Duration;
 use futures_lite::future::or;
 use rustix::io::Errno;
 use tractor_runtime::sync::Event;
-use tractor_runtime::{CancelScope, Error, Outcome, ScopeHandle, move_on_after, nursery, time};
+use tractor_runtime::{
+    CancelScope, Error, Outcome, ScopeHandle, checkpoint, move_on_after, nursery, time,
+};
 
 use super::{Actor, Connection};
 use crate::error::{ListenError, NoActor, Result};
@@ -75,7 +78,8 @@ impl ListenOptions {
     }
 
     /// How many connections may be there at once whose peer has not said who it is. When one
-    /// more comes, the oldest of them is closed. 64 by default, and at least 1.
+    /// more comes, the oldest of them is closed, and only then is that one taken: no more
+    /// descriptors than this are held for them. 64 by default, and at least 1.
     #[must_use]
     pub fn unknown_limit(mut self, connections: usize) -> Self {
         self.unknown = connections.max(1);
@@ -117,7 +121,7 @@ impl ListenOptions {
             actor: actor.clone(),
             options: self,
             may_cancel,
-            waiting: RefCell::default(),
+            unknown: RefCell::default(),
         });
         actor.whereabouts().listens_at(address.clone());
         let closed = Closed {
@@ -206,15 +210,29 @@ struct Gate {
     actor: Rc<Actor>,
     options: ListenOptions,
     may_cancel: bool,
-    /// The connections whose peer has not said who it is, the oldest first.
-    waiting: RefCell<Vec<Rc<ScopeHandle>>>,
+    /// The connections whose peer has not said who it is, the oldest first. Never more than the
+    /// limit.
+    unknown: RefCell<VecDeque<Rc<Unknown>>>,
+}
+
+/// A connection whose peer has not said who it is.
+struct Unknown {
+    scope: ScopeHandle,
+    /// It is none of these any more.
+    gone: Event,
+}
+
+/// Keeps a connection among the unknown until its peer has said who it is, or it is closed.
+struct AmongUnknown {
+    gate: Rc<Gate>,
+    unknown: Rc<Unknown>,
 }
 
 impl Gate {
     async fn accept(self: Rc<Self>, listener: Listener, address: Address) -> Result<()> {
         log::debug!(target: "tractor::wire", "{}: listening at {address}", self.actor.uid());
         loop {
-            match listener.accept().await.map_err(Error::from) {
+            match self.next(&listener).await {
                 Ok(accepted) => self.clone().take(accepted)?,
                 Err(error) if error.is_cancelled() => return Err(error),
                 Err(error) => {
@@ -230,17 +248,35 @@ impl Gate {
         }
     }
 
+    /// The next connection, once there is room for it among the unknown.
+    async fn next(&self, listener: &Listener) -> Result<Accepted> {
+        if self.is_full() {
+            // Nobody has to go before somebody comes.
+            listener.arrival().await?;
+            self.make_room().await?;
+        }
+        Ok(listener.accept().await?)
+    }
+
+    fn is_full(&self) -> bool {
+        self.unknown.borrow().len() >= self.options.unknown
+    }
+
+    /// Closes the oldest of the unknown, unless another is gone by then.
+    async fn make_room(&self) -> Result<()> {
+        // Who was taken last is heard first: it may have said who it is before it was taken.
+        checkpoint().await?;
+        if self.is_full() {
+            let oldest = self.unknown.borrow()[0].clone();
+            oldest.scope.cancel();
+            oldest.gone.wait().await?;
+        }
+        Ok(())
+    }
+
     fn take(self: Rc<Self>, accepted: Accepted) -> Result<()> {
         let scope = CancelScope::new();
-        let handle = Rc::new(scope.handle());
-        let oldest = {
-            let mut waiting = self.waiting.borrow_mut();
-            waiting.push(handle.clone());
-            (waiting.len() > self.options.unknown).then(|| waiting.remove(0))
-        };
-        if let Some(oldest) = oldest {
-            oldest.cancel();
-        }
+        let unknown = self.unknown(scope.handle());
         let services = self.actor.services();
         services.clone().start_soon(async move {
             let Accepted { stream, peer } = accepted;
@@ -257,9 +293,6 @@ impl Gate {
                 })
             };
             let greeted = move_on_after(limit, greeted).await;
-            self.waiting
-                .borrow_mut()
-                .retain(|other| !Rc::ptr_eq(other, &handle));
             let aid = match greeted? {
                 Outcome::Completed(Ok(aid)) => aid,
                 Outcome::Completed(Err(reason)) => {
@@ -272,6 +305,7 @@ impl Gate {
                     return Ok(());
                 }
             };
+            drop(unknown);
             if aid.is_probe {
                 log::debug!(target: "tractor::wire", "{}: asked who is here", aid.uid);
                 return Ok(());
@@ -285,11 +319,33 @@ impl Gate {
         Ok(())
     }
 
+    fn unknown(self: &Rc<Self>, scope: ScopeHandle) -> AmongUnknown {
+        let unknown = Rc::new(Unknown {
+            scope,
+            gone: Event::new(),
+        });
+        self.unknown.borrow_mut().push_back(unknown.clone());
+        AmongUnknown {
+            gate: self.clone(),
+            unknown,
+        }
+    }
+
     fn turn_away(&self, peer: &str, reason: &str) {
         log::warn!(
             target: "tractor::wire",
             "{}: {peer} was turned away: {reason}", self.actor.uid(),
         );
+    }
+}
+
+impl Drop for AmongUnknown {
+    fn drop(&mut self) {
+        self.gate
+            .unknown
+            .borrow_mut()
+            .retain(|other| !Rc::ptr_eq(other, &self.unknown));
+        self.unknown.gone.set();
     }
 }
 
@@ -301,9 +357,10 @@ pub(crate) async fn greet(
 ) -> Result<std::result::Result<Aid, String>> {
     let uid = own.uid.clone();
     link.send(&Message::Aid(Box::new(own)))?;
-    // What writing fails with is seen by the reader.
+    // What writing fails with is seen by the reader. It is tried first: a peer that has said who it
+    // is already is heard at once.
     let written = async { link.write_loop().await.map(|_| ()) };
-    or(link.flushed(), written).await?;
+    or(written, link.flushed()).await?;
     Ok(match reader.next().await? {
         Received::Message(Message::Aid(aid)) if aid.uid == uid => {
             Err("it says that it is this actor".into())

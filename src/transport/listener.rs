@@ -45,6 +45,17 @@ impl Listener {
         }
     }
 
+    /// Waits until there is a connection to be accepted, and leaves it there.
+    ///
+    /// # Errors
+    /// Those of the system, and cancellation.
+    pub(crate) async fn arrival(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.readable().await,
+            Self::Unix { listener, .. } => listener.readable().await,
+        }
+    }
+
     /// Waits for the next connection.
     ///
     /// # Errors
