@@ -285,6 +285,11 @@ impl Connection {
         !self.is_lost.is_set() && !self.read_ended.is_set()
     }
 
+    /// Whether it is up and is to stay so, as far as this side knows.
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.is_up() && self.link.is_open()
+    }
+
     pub(crate) fn link(&self) -> &Link {
         &self.link
     }

@@ -11,10 +11,11 @@ use tractor_runtime::{
 
 use super::half::whole_ms;
 use super::{Caller, Context, ContextOptions, Half};
-use crate::actor::{Connection, to_dialog};
+use crate::actor::to_dialog;
 use crate::dialog::{BodyEnd, Cause, Exit, Kind, Resolution};
 use crate::endpoint::{Dialog, Path};
 use crate::error::{ContextCancelled, MsgTypeError};
+use crate::portal::Line;
 use crate::stream::{MsgStream, ReceiveStream};
 use crate::wire::{CauseKind, Cid, Payload, Start};
 
@@ -44,12 +45,13 @@ impl<T> Ended<T> {
 
 /// Calls a plain function in another actor.
 pub(crate) async fn call<R: DeserializeOwned>(
-    conn: &Rc<Connection>,
+    line: &Line,
     path: Path,
     kwargs: Payload,
 ) -> Result<R> {
     checkpoint_if_cancelled().await?;
-    let block = Block::open(conn, Kind::Function, path, kwargs, &ContextOptions::new());
+    line.check()?;
+    let block = Block::open(line, Kind::Function, path, kwargs, &ContextOptions::new());
     let half = block.half();
     let answered = async {
         loop {
@@ -77,28 +79,30 @@ pub(crate) async fn call<R: DeserializeOwned>(
 
 /// Opens a context in another actor and runs `body` beside it.
 pub(crate) async fn open<D: Dialog, R: DeserializeOwned, T>(
-    conn: &Rc<Connection>,
+    line: &Line,
     path: Path,
     kwargs: Payload,
     options: ContextOptions,
     body: impl AsyncFnOnce(&Context<D, Caller<R>>, D::Started) -> Result<T>,
 ) -> Result<Ended<T>> {
     checkpoint_if_cancelled().await?;
-    let block = Block::open(conn, Kind::Context, path, kwargs, &options);
+    line.check()?;
+    let block = Block::open(line, Kind::Context, path, kwargs, &options);
     let ctx = Context::new(block.half().clone());
     block.run(async |first| body(&ctx, first).await).await
 }
 
 /// Has another actor send items, and runs `body` beside it.
 pub(crate) async fn open_one_way<R, T>(
-    conn: &Rc<Connection>,
+    line: &Line,
     path: Path,
     kwargs: Payload,
     options: ContextOptions,
     body: impl AsyncFnOnce(&ReceiveStream<R>) -> Result<T>,
 ) -> Result<Ended<T>> {
     checkpoint_if_cancelled().await?;
-    let block = Block::open(conn, Kind::OneWay, path, kwargs, &options);
+    line.check()?;
+    let block = Block::open(line, Kind::OneWay, path, kwargs, &options);
     let half = block.half();
     block
         .run(async |(): ()| {
@@ -202,12 +206,13 @@ struct Block {
 
 impl Block {
     fn open(
-        conn: &Rc<Connection>,
+        line: &Line,
         kind: Kind,
         path: Path,
         kwargs: Payload,
         options: &ContextOptions,
     ) -> Self {
+        let conn = line.conn();
         let name = path.to_text();
         let own = conn.own().clone();
         let mut start = Start::new(Cid::fresh(), path.ns, path.func, kwargs, own);
@@ -221,6 +226,7 @@ impl Block {
         let half = Half::parent(conn, kind, name, start, options.buffering());
         half.set_cancel_bound(options.cancel_bound);
         half.open();
+        line.opened(&half);
         Self { half, deadline }
     }
 

@@ -54,14 +54,15 @@ pub async fn find_actor(name: &str) -> Result<Option<Portal>> {
 /// Those of [`find_actor`]: a registrar that is lost meanwhile is waited for no more.
 pub async fn wait_for_actor(name: &str) -> Result<Portal> {
     let registrars = registrars().await?;
-    nursery(async |n| {
+    let found = nursery(async |n| {
         let mut waiting = Vec::new();
         let (found, first) = tractor_runtime::sync::channel(registrars.len());
         for registrar in registrars {
             let found = found.clone();
             waiting.push(n.start_soon(async move {
                 // There is room for all.
-                let _ = found.try_send(registrar.wait_for_actor(name).await);
+                let portal = registrar.wait_for_actor(name).await;
+                let _ = found.try_send(portal.map(|portal| Found(Some(portal))));
                 Ok(())
             }));
         }
@@ -69,21 +70,35 @@ pub async fn wait_for_actor(name: &str) -> Result<Portal> {
         let mut failed = None;
         loop {
             match first.recv().await {
-                Ok(Ok(portal)) => {
+                Ok(Ok(found)) => {
                     n.cancel();
-                    // Found at the same time, and not wanted.
-                    while let Ok(Ok(other)) = first.try_recv() {
-                        other.disconnect();
-                    }
-                    return Ok(portal);
+                    return Ok(found);
                 }
                 Ok(Err(error)) if error.is_cancelled() => return Err(error),
                 Ok(Err(error)) => drop(failed.get_or_insert(error)),
                 Err(error) => return Err(failed.unwrap_or_else(|| error.into())),
             }
         }
-    })
-    .await
+    });
+    Ok(found.await?.take())
+}
+
+/// An actor that was found, and is disconnected again unless whoever looked for it takes it: several
+/// registrars may find it at the same time, and the search may be cancelled.
+struct Found(Option<Portal>);
+
+impl Found {
+    fn take(mut self) -> Portal {
+        self.0.take().expect("it is taken once")
+    }
+}
+
+impl Drop for Found {
+    fn drop(&mut self) {
+        if let Some(portal) = &self.0 {
+            portal.disconnect();
+        }
+    }
 }
 
 /// Where the first actor of this name is, or the one of this id, of those that the registrars of

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::answers::{Addressed, Named, Register, Unregister};
 use crate::actor::{Actor, Registry};
 use crate::error::{ConnectError, NoActor, Result};
-use crate::portal::{Portal, connect};
+use crate::portal::{Portal, connect, connect_alone};
 use crate::transport::Address;
 use crate::wire::{Uid, WireAddr};
 
@@ -44,7 +44,7 @@ impl Registrar {
         {
             return Ok(own);
         }
-        let portal = connect(address).await?;
+        let portal = connect_alone(address).await?;
         if !portal.leads_to_registrar() {
             portal.disconnect();
             let reason = format!("{} is no registrar", portal.uid());

@@ -1,6 +1,7 @@
 //! Calling into another actor.
 
 mod connect;
+mod share;
 
 use std::any::type_name;
 use std::fmt;
@@ -20,7 +21,8 @@ use crate::stream::{ReceiveStream, SendStream};
 use crate::wire::{Payload, Start, Uid};
 
 pub use connect::connect;
-pub(crate) use connect::greet_at;
+pub(crate) use connect::{connect_alone, greet_at};
+pub(crate) use share::Line;
 
 /// How long [`Portal::cancel_actor`] waits for the answer.
 const ACK_BOUND: Duration = Duration::from_millis(500);
@@ -30,24 +32,30 @@ const ACK_BOUND: Duration = Duration::from_millis(500);
 /// Cloning is cheap, and any number of tasks may use it at once. Dropping it changes nothing.
 #[derive(Clone)]
 pub struct Portal {
-    conn: Rc<Connection>,
+    line: Line,
     /// Told when the actor was asked to end, if it is a child of this one.
     asked: Option<Rc<dyn Fn(Rc<Ack>)>>,
 }
 
 impl Portal {
+    /// Has the connection to itself.
     pub(crate) fn new(conn: Rc<Connection>, asked: Option<Rc<dyn Fn(Rc<Ack>)>>) -> Self {
-        Self { conn, asked }
+        let line = Line::whole(conn);
+        Self { line, asked }
+    }
+
+    fn over(line: Line) -> Self {
+        Self { line, asked: None }
     }
 
     /// The actor at the other end.
     pub fn uid(&self) -> &Uid {
-        self.conn.peer()
+        self.conn().peer()
     }
 
-    /// Whether the connection is up.
+    /// Whether the connection is up, and was not given up by this portal or a clone of it.
     pub fn is_connected(&self) -> bool {
-        self.conn.is_up()
+        !self.line.is_given_up() && self.conn().is_up()
     }
 
     /// Calls a plain endpoint and waits for its result. A checkpoint.
@@ -69,7 +77,7 @@ impl Portal {
     {
         let path = self.path_of(&endpoint);
         let kwargs = arguments(&path, &args)?;
-        call(&self.conn, path, kwargs).await
+        call(&self.line, path, kwargs).await
     }
 
     /// Calls a plain endpoint by its name, `namespace:function`, for what is no function of this
@@ -85,7 +93,7 @@ impl Portal {
     {
         let path = named(name)?;
         let kwargs = arguments(&path, &args)?;
-        call(&self.conn, path, kwargs).await
+        call(&self.line, path, kwargs).await
     }
 
     /// Opens a context with an endpoint, and runs `body` with this side of it and the value that
@@ -115,7 +123,7 @@ impl Portal {
         let path = self.path_of(&endpoint);
         let kwargs = arguments(&path, &args)?;
         let options = ContextOptions::new();
-        open(&self.conn, path, kwargs, options, body).await?.value()
+        open(&self.line, path, kwargs, options, body).await?.value()
     }
 
     /// Opens a context with these options, and tells apart how its body ended: see
@@ -141,7 +149,7 @@ impl Portal {
     {
         let path = self.path_of(&endpoint);
         let kwargs = arguments(&path, &args)?;
-        let ended = open(&self.conn, path, kwargs, options, body).await?;
+        let ended = open(&self.line, path, kwargs, options, body).await?;
         Ok(ended.outcome())
     }
 
@@ -165,7 +173,7 @@ impl Portal {
         let path = named(name)?;
         let kwargs = arguments(&path, &args)?;
         let options = ContextOptions::new();
-        open(&self.conn, path, kwargs, options, body).await?.value()
+        open(&self.line, path, kwargs, options, body).await?.value()
     }
 
     /// Opens a context with an endpoint by its name, with these options: see
@@ -189,7 +197,7 @@ impl Portal {
     {
         let path = named(name)?;
         let kwargs = arguments(&path, &args)?;
-        let ended = open(&self.conn, path, kwargs, options, body).await?;
+        let ended = open(&self.line, path, kwargs, options, body).await?;
         Ok(ended.outcome())
     }
 
@@ -216,7 +224,7 @@ impl Portal {
         let path = self.path_of(&endpoint);
         let kwargs = arguments(&path, &args)?;
         let options = ContextOptions::new();
-        let ended = open_one_way(&self.conn, path, kwargs, options, body).await?;
+        let ended = open_one_way(&self.line, path, kwargs, options, body).await?;
         ended.value()
     }
 
@@ -239,7 +247,7 @@ impl Portal {
     {
         let path = named(name)?;
         let kwargs = arguments(&path, &args)?;
-        let ended = open_one_way(&self.conn, path, kwargs, options, body).await?;
+        let ended = open_one_way(&self.line, path, kwargs, options, body).await?;
         ended.value()
     }
 
@@ -251,7 +259,10 @@ impl Portal {
     pub fn cancel_actor(&self) -> impl Future<Output = bool> {
         let cause = CancelCause::new(CancelKind::Requested);
         async move {
-            let ack = self.conn.request_cancel_actor(&cause);
+            if self.line.is_given_up() {
+                return false;
+            }
+            let ack = self.conn().request_cancel_actor(&cause);
             if let Some(asked) = &self.asked {
                 asked(ack.clone());
             }
@@ -275,13 +286,19 @@ impl Portal {
     /// that the actor is of a library that has no such dump; [`PeerLost`](crate::PeerLost); and
     /// cancellation.
     pub async fn dump_tree(&self) -> Result<TreeDump> {
-        dump::of_peer(&self.conn).await
+        self.line.check()?;
+        dump::of_peer(self.conn()).await
     }
 
     /// Ends the connection, when what was sent has been written. The dialogs on it that are still
     /// open end with [`PeerLost`](crate::PeerLost). A child ends that loses its parent so.
+    ///
+    /// If the connection was given to others too (see [`connect`]), this only gives up this portal
+    /// and its clones: the dialogs that they have opened are cancelled, and end with
+    /// [`PeerLost`](crate::PeerLost) here all the same; the connection ends when the others have
+    /// given it up too. Again has no effect.
     pub fn disconnect(&self) {
-        self.conn.link().close();
+        self.line.give_up();
     }
 
     /// Calls what the other actor answers itself.
@@ -295,20 +312,24 @@ impl Portal {
             func: func.into(),
         };
         let kwargs = arguments(&path, &args)?;
-        call(&self.conn, path, kwargs).await
+        call(&self.line, path, kwargs).await
     }
 
     pub(crate) fn leads_to_registrar(&self) -> bool {
-        self.conn.leads_to_registrar()
+        self.conn().leads_to_registrar()
     }
 
     pub(crate) fn holds_registrations(&self) -> bool {
-        self.conn.holds_registrations()
+        self.conn().holds_registrations()
+    }
+
+    fn conn(&self) -> &Rc<Connection> {
+        self.line.conn()
     }
 
     fn path_of<F>(&self, _endpoint: &F) -> Path {
         let function = type_name::<F>();
-        match self.conn.actor() {
+        match self.conn().actor() {
             Some(actor) => actor.table().path_of(function),
             None => Path::of_function(function),
         }

@@ -144,6 +144,11 @@ impl Link {
         self.wait(Outbox::is_empty).await
     }
 
+    /// Whether more can be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.writing.get() == Writing::Open
+    }
+
     /// Takes nothing more. The write loop writes what waits, tells the peer that this was all,
     /// and ends. Receiving goes on.
     pub(crate) fn close(&self) {
