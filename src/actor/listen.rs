@@ -13,7 +13,7 @@ use tractor_runtime::{
     CancelScope, Error, Outcome, ScopeHandle, checkpoint, move_on_after, nursery, time,
 };
 
-use super::{Actor, Connection};
+use super::{Actor, Connection, Place};
 use crate::error::{ListenError, NoActor, Result};
 use crate::transport::{Accepted, Address, Link, LinkReader, Listener, Received};
 use crate::wire::{Aid, Limits, Message};
@@ -87,8 +87,13 @@ impl ListenOptions {
     }
 
     /// Listens at an address. Peers can call what the actor exposes, until the [`Listening`] is
-    /// closed or dropped, or the actor ends. An actor may listen at any number of addresses. Its
-    /// registrars know those that it has from its beginning.
+    /// closed or dropped, or the actor ends. An actor may listen at any number of addresses.
+    ///
+    /// Its registrars are told that it is there, and when it no longer is. That is soon, and not
+    /// waited for: a registrar that is gone or slow has no say in where an actor listens. It is
+    /// told all that it missed with the next change. Whoever looks for an actor that is at several
+    /// addresses is given all of them, and takes the nearest, and of those the latest: a Unix socket
+    /// before a port of its own host, and that before another one's.
     ///
     /// The directory of a Unix socket has to be this user's alone (mode 0700), and is made if
     /// there is none. A socket that was left behind there is replaced.
@@ -123,10 +128,9 @@ impl ListenOptions {
             may_cancel,
             unknown: RefCell::default(),
         });
-        actor.whereabouts().listens_at(address.clone());
         let closed = Closed {
+            place: actor.listens_at(address.clone()),
             actor: actor.clone(),
-            address: address.clone(),
             event: listening.closed.clone(),
         };
         actor.services().start_soon(async move {
@@ -168,7 +172,8 @@ impl Listening {
     }
 
     /// Takes no more connections, and waits until the address is free again. A checkpoint. If it
-    /// is cancelled, the listener closes all the same.
+    /// is cancelled, the listener closes all the same. The registrars of the actor are told after
+    /// that, and not waited for.
     ///
     /// # Errors
     ///
@@ -194,13 +199,13 @@ impl fmt::Debug for Listening {
 /// Says when a listener is gone, however it went.
 struct Closed {
     actor: Rc<Actor>,
-    address: Address,
+    place: Place,
     event: Rc<Event>,
 }
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        self.actor.whereabouts().listens_no_more_at(&self.address);
+        self.actor.listens_no_more_at(&self.place);
         self.event.set();
     }
 }

@@ -25,7 +25,7 @@ pub use info::{ActorInfo, current_actor};
 pub(crate) use listen::greet;
 pub use listen::{ListenOptions, Listening, listen};
 pub(crate) use registry::Registry;
-pub(crate) use whereabouts::Whereabouts;
+pub(crate) use whereabouts::{Place, Whereabouts};
 
 use ends::Ends;
 use extensions::Extensions;

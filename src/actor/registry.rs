@@ -96,6 +96,15 @@ impl Registry {
         entries.len() < before
     }
 
+    /// Forgets that an actor is at an address. Another one may be there by now.
+    pub(crate) fn withdraw(&self, uid: &Uid, address: &WireAddr) {
+        let mut entries = self.entries.borrow_mut();
+        for entry in entries.iter_mut().filter(|entry| entry.uid == *uid) {
+            entry.addresses.retain(|it| it.address != *address);
+        }
+        entries.retain(|entry| !entry.addresses.is_empty());
+    }
+
     /// Forgets an address, and says whose it was.
     pub(crate) fn delete(&self, address: &WireAddr) -> Option<Uid> {
         let mut entries = self.entries.borrow_mut();
@@ -230,6 +239,22 @@ mod tests {
         assert_eq!(registry.find("a"), Some(vec![at(2)]));
         assert_eq!(registry.delete(&at(2)), Some(a));
         assert_eq!(registry.entries(), []);
+    }
+
+    #[test]
+    fn address_is_withdrawn_by_the_actor_that_is_there_only() {
+        let registry = Registry::default();
+        let [a, b] = [uid("a", "1"), uid("b", "2")];
+        registry.register(&a, &at(1), None).unwrap();
+        registry.register(&a, &at(2), None).unwrap();
+        registry.register(&b, &at(2), None).unwrap();
+        registry.withdraw(&a, &at(2));
+        assert_eq!(
+            registry.entries(),
+            [(a.clone(), vec![at(1)]), (b.clone(), vec![at(2)])]
+        );
+        registry.withdraw(&a, &at(1));
+        assert_eq!(registry.entries(), [(b, vec![at(2)])]);
     }
 
     #[test]

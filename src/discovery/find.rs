@@ -174,18 +174,13 @@ pub async fn find_root() -> Result<Option<Portal>> {
 /// addresses may still be found then; and cancellation. Nobody can connect in any case.
 pub async fn stop_listening() -> Result<()> {
     let actor = Actor::current().ok_or(NoActor)?;
-    let listening = actor.whereabouts().stop_listening();
-    let addresses: Vec<_> = listening.iter().map(|it| it.address().clone()).collect();
-    drop(listening);
-    if actor.whereabouts().registrars().is_empty() {
-        return Ok(());
+    for listening in actor.whereabouts().stop_listening() {
+        listening.close().await?;
     }
-    for registrar in registrars().await? {
-        for address in &addresses {
-            registrar.delete_addr(address).await?;
-        }
+    match actor.whereabouts().entries() {
+        Some(entries) => entries.settled().await,
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Asks all registrars of this actor that can be reached, at once.

@@ -16,5 +16,5 @@ pub(crate) use boot::{Plan, Role, brief, own_places, settle};
 pub use find::{
     find_actor, find_root, parent, query_actor, registrar, stop_listening, wait_for_actor,
 };
-pub(crate) use membership::Membership;
+pub(crate) use membership::{Entries, Membership};
 pub use registrar::Registrar;
