@@ -20,6 +20,59 @@ type Dyn = dyn StdError + Send + Sync + 'static;
 ///
 /// Like `anyhow::Error` it is no `std::error::Error` itself, for `?` to work from all of them;
 /// [`into_std`](Self::into_std) gives one.
+///
+/// # Cancellations
+///
+/// A [`Cancelled`] enters as the cancellation that it is, also out of an [`io::Error`], which is
+/// how one passes through code that knows only those, and out of what channels and broadcasts fail
+/// with. A scope or nursery that was cancelled takes it back.
+///
+/// An error of any other type is an error, also if a cancellation is its [`source`]. It says that
+/// something failed, and whoever wrapped the cancellation may mean just that: that it is not known
+/// whether a transaction was committed, say. A scope that took it for its own cancellation would
+/// lose it, and its text, unseen. So it passes out of the scope, as any failure does. Where a type
+/// only hands a cancellation on, take that out before the rest enters:
+///
+/// ```
+/// use std::fmt;
+/// use tractor_runtime::{Cancelled, Error};
+///
+/// #[derive(Debug)]
+/// enum LoadError {
+///     Cancelled(Cancelled),
+///     NotFound,
+/// }
+/// # impl fmt::Display for LoadError {
+/// #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("not loaded") }
+/// # }
+/// # impl std::error::Error for LoadError {
+/// #     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+/// #         match self { Self::Cancelled(cancelled) => Some(cancelled), Self::NotFound => None }
+/// #     }
+/// # }
+///
+/// fn loading(error: LoadError) -> Error {
+///     match error {
+///         LoadError::Cancelled(cancelled) => cancelled.into(),
+///         failed => failed.into(),
+///     }
+/// }
+///
+/// # async fn load() -> Result<(), LoadError> { Err(LoadError::NotFound) }
+/// async fn start() -> Result<(), Error> {
+///     load().await.map_err(loading)
+/// }
+/// # fn main() -> Result<(), Error> {
+/// tractor_runtime::run(async || {
+///     let error = start().await.unwrap_err();
+///     assert!(!error.is_cancelled() && error.is::<LoadError>());
+///     Ok(())
+/// })
+/// # }
+/// ```
+///
+/// [`io::Error`]: std::io::Error
+/// [`source`]: std::error::Error::source
 #[derive(Clone)]
 pub struct Error(Repr);
 
@@ -348,7 +401,8 @@ fn take_as<T: 'static, E: 'static>(error: E) -> std::result::Result<T, E> {
     }
 }
 
-/// The cancellation that `error` is, or that an `io::Error` carries.
+/// The cancellation that `error` is, or that an `io::Error` carries. Not one that it has as its
+/// source: see [`Error`].
 fn cancellation_in<'a>(mut error: &'a (dyn StdError + 'static)) -> Option<&'a Cancelled> {
     loop {
         if let Some(cancelled) = error.downcast_ref() {

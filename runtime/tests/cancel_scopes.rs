@@ -3,6 +3,7 @@
 mod common;
 
 use std::cell::Cell;
+use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant as StdInstant};
 
@@ -10,9 +11,9 @@ use common::{Boom, Log, NoteDrop, booms, trial, trial_in_real_time, trial_with_c
 use tractor_runtime::testing::{checkpoint_counts, wait_all_tasks_blocked};
 use tractor_runtime::time::{now, sleep, sleep_forever};
 use tractor_runtime::{
-    CancelScope, EffectiveDeadline, Error, Outcome, cancel_shielded_checkpoint, check_cancelled,
-    checkpoint, checkpoint_if_cancelled, current_effective_deadline, fail_after, move_on_after,
-    nursery, shield,
+    CancelScope, Cancelled, EffectiveDeadline, Error, Outcome, cancel_shielded_checkpoint,
+    check_cancelled, checkpoint, checkpoint_if_cancelled, current_effective_deadline, fail_after,
+    move_on_after, nursery, shield,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -902,6 +903,97 @@ fn cancellation_inside_of_an_io_error_is_recognised() {
             .await?;
         assert!(outcome.is_cancelled());
         assert!(handle.cancelled_caught());
+        Ok(())
+    });
+}
+
+/// An error of a user's, with a cancellation as its source or none.
+#[derive(Debug)]
+enum Commit {
+    Unknown(Cancelled),
+    Refused,
+}
+
+impl fmt::Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not known to be committed")
+    }
+}
+
+impl std::error::Error for Commit {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unknown(cancelled) => Some(cancelled),
+            Self::Refused => None,
+        }
+    }
+}
+
+async fn commit() -> Result<(), Commit> {
+    checkpoint().await.map_err(Commit::Unknown)?;
+    Err(Commit::Refused)
+}
+
+#[test]
+fn error_with_a_cancellation_as_its_source_is_not_absorbed() {
+    trial(async || {
+        for inside_io in [false, true] {
+            let scope = CancelScope::new();
+            let handle = scope.handle();
+            handle.cancel();
+            let error = scope
+                .run(async {
+                    let error = commit().await.unwrap_err();
+                    Err::<(), _>(match inside_io {
+                        false => error.into(),
+                        true => std::io::Error::other(error).into(),
+                    })
+                })
+                .await
+                .unwrap_err();
+            assert!(!error.is_cancelled() && !error.contains_cancelled());
+            assert!(!handle.cancelled_caught());
+            assert!(matches!(error.downcast_ref(), Some(Commit::Unknown(_))));
+            assert_eq!(error.to_string(), "not known to be committed");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn child_that_fails_with_a_wrapped_cancellation_fails_its_nursery() {
+    trial(async || {
+        let failed = nursery(async |n| {
+            n.start_soon(async {
+                let result = commit().await;
+                Ok(result?)
+            });
+            n.cancel();
+            Ok(())
+        });
+        let error = failed.await.unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Commit::Unknown(_))));
+        Ok(())
+    });
+}
+
+#[test]
+fn cancellation_taken_out_of_its_wrapper_is_one() {
+    fn out_of(error: Commit) -> Error {
+        match error {
+            Commit::Unknown(cancelled) => cancelled.into(),
+            refused => refused.into(),
+        }
+    }
+    trial(async || {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        handle.cancel();
+        let outcome = scope.run(async { commit().await.map_err(out_of) }).await?;
+        assert!(outcome.is_cancelled());
+        assert!(handle.cancelled_caught());
+        let error = commit().await.map_err(out_of).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Commit::Refused)));
         Ok(())
     });
 }

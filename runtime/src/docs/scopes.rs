@@ -33,7 +33,8 @@
 //!
 //! The outermost cancelled scope that can be seen from where the cancellation was told absorbs it:
 //! its outcome is [`Outcome::Cancelled`]. Scopes further in pass it on, and other errors pass
-//! everywhere. So never turn a [`Cancelled`] into something else: pass it on.
+//! everywhere. So never turn a [`Cancelled`] into something else: pass it on. One that became the source
+//! of another error is no cancellation any more; [`Error`] says how it stays one.
 //!
 //! # Shields
 //!
@@ -74,6 +75,7 @@
 //! [`ScopeHandle`]: crate::ScopeHandle
 //! [`ScopeHandle::stop`]: crate::ScopeHandle::stop
 //! [`Cancelled`]: crate::Cancelled
+//! [`Error`]: crate::Error
 //! [`Outcome::Cancelled`]: crate::Outcome::Cancelled
 //! [`shield`]: crate::shield()
 //! [`shield_for`]: crate::shield_for
