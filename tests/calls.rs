@@ -3,9 +3,10 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use common::{Cell, in_every_cell, over_every_transport, tree, tree_of};
+use common::{Cell, HangGuard, in_every_cell, over_every_transport, tree, tree_of};
 use tractor::runtime::{TooSlow, fail_after, nursery, time};
 use tractor::{Error, PeerLost, Portal, RemoteActorError, Result, SpawnOptions, endpoint};
 
@@ -13,6 +14,11 @@ async fn double(x: u64) -> Result<u64> {
     Ok(2 * x)
 }
 endpoint!(double);
+
+async fn length(text: String) -> Result<usize> {
+    Ok(text.len())
+}
+endpoint!(length);
 
 async fn sleep((): ()) -> Result<()> {
     Ok(time::sleep_forever().await?)
@@ -71,6 +77,7 @@ fn with_actor<T>(
 over_every_transport![
     a_call_gives_its_result,
     many_tasks_share_a_portal,
+    many_calls_with_large_arguments_at_once,
     call_that_is_too_slow_is_cancelled,
     group_of_errors_is_one_error_of_the_endpoint,
 ];
@@ -106,6 +113,65 @@ fn many_tasks_share_a_portal(cell: Cell) {
                 Ok(())
             })
             .await?;
+            an.cancel();
+            Ok(())
+        })
+        .await
+    })
+    .unwrap();
+}
+
+/// Together they are more than may wait for a peer that does not read, and so is the last one.
+fn many_calls_with_large_arguments_at_once(cell: Cell) {
+    tree_of(cell, async |options: SpawnOptions| {
+        tractor::nursery(async |an| {
+            let portal = cell.start(an, "counter", options.enable(length)).await?;
+            nursery(async |n| {
+                for len in (0..40).map(|_| 300 << 10).chain([6 << 20]) {
+                    let portal = &portal;
+                    n.start_soon(async move {
+                        assert_eq!(portal.run(length, "x".repeat(len)).await?, len);
+                        Ok(())
+                    });
+                }
+                Ok(())
+            })
+            .await?;
+            an.cancel();
+            Ok(())
+        })
+        .await
+    })
+    .unwrap();
+}
+
+#[test]
+fn call_that_is_cancelled_while_it_waits_for_room_is_not_made() {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    async fn count(_: String) -> Result<u32> {
+        Ok(CALLS.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+    endpoint!(count as "calls:count");
+    let _guard = HangGuard::new();
+    tractor::run(async || {
+        tractor::nursery(async |an| {
+            let options = SpawnOptions::new().in_thread().enable(count);
+            let portal = an.start_actor("counter", options).await?;
+            // None of these is written before all of them have begun.
+            nursery(async |n| {
+                for _ in 0..10 {
+                    let portal = &portal;
+                    n.start_soon(async move { portal.run(count, "x".repeat(2 << 20)).await });
+                }
+                n.start_soon(async {
+                    n.cancel();
+                    Ok(())
+                });
+                Ok(())
+            })
+            .await?;
+            let calls = portal.run(count, String::new()).await?;
+            assert!(calls < 10, "{calls} of them were made");
             an.cancel();
             Ok(())
         })

@@ -50,6 +50,7 @@ pub(crate) async fn call<R: DeserializeOwned>(
     kwargs: Payload,
 ) -> Result<R> {
     checkpoint_if_cancelled().await?;
+    line.conn().link().room_for_calls().await?;
     line.check()?;
     let block = Block::open(line, Kind::Function, path, kwargs, &ContextOptions::new());
     let half = block.half();
@@ -86,6 +87,7 @@ pub(crate) async fn open<D: Dialog, R: DeserializeOwned, T>(
     body: impl AsyncFnOnce(&Context<D, Caller<R>>, D::Started) -> Result<T>,
 ) -> Result<Ended<T>> {
     checkpoint_if_cancelled().await?;
+    line.conn().link().room_for_calls().await?;
     line.check()?;
     let block = Block::open(line, Kind::Context, path, kwargs, &options);
     let ctx = Context::new(block.half().clone());
@@ -101,6 +103,7 @@ pub(crate) async fn open_one_way<R, T>(
     body: impl AsyncFnOnce(&ReceiveStream<R>) -> Result<T>,
 ) -> Result<Ended<T>> {
     checkpoint_if_cancelled().await?;
+    line.conn().link().room_for_calls().await?;
     line.check()?;
     let block = Block::open(line, Kind::OneWay, path, kwargs, &options);
     let half = block.half();

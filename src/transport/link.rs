@@ -139,6 +139,15 @@ impl Link {
         self.wait(|outbox| outbox.has_room()).await
     }
 
+    /// Waits until a dialog may be opened, as far as room goes, or the link is closed. A checkpoint
+    /// only if it has to wait.
+    pub(crate) async fn room_for_calls(&self) -> Result<(), Cancelled> {
+        if self.outbox.borrow().has_room_for_calls() {
+            return Ok(());
+        }
+        self.wait(Outbox::has_room_for_calls).await
+    }
+
     /// Waits until the kernel has taken everything that was queued, or the link is closed.
     pub(crate) async fn flushed(&self) -> Result<(), Cancelled> {
         self.wait(Outbox::is_empty).await

@@ -7,7 +7,7 @@ use std::mem;
 use serde::Serialize;
 
 use crate::wire::{
-    Carrier, Cid, EncodeError, ErrorMsg, Limits, Message, append_error, append_message,
+    Carrier, Cid, EncodeError, ErrorMsg, Limits, Message, Start, append_error, append_message,
     append_value,
 };
 
@@ -23,7 +23,8 @@ const SPARE: usize = 4;
 /// `Started`, `Yield`, `Stop`, `Return`. All else is *control*, and is written first. So a
 /// cancellation is not held up by a megabyte of items, and the two are limited apart: data by a
 /// limit that whoever sends items waits for, control by one that only a peer that does not read
-/// can reach.
+/// can reach. Calls are control, so that nothing of a dialog comes before its beginning, but they
+/// carry values, and are waited for as items are.
 ///
 /// An `Error` that ends a dialog throws out what its dialog has in the data lane and says how much,
 /// if the peer understands that; if not it takes its turn behind that.
@@ -32,6 +33,8 @@ pub(crate) struct Outbox {
     limits: Limits,
     overtaking: bool,
     control: Vec<u8>,
+    /// Those bytes of it that are calls, which are limited as data is: who calls waits for room.
+    calls_len: usize,
     data: VecDeque<Segment>,
     /// Bytes in `data`.
     data_len: usize,
@@ -65,7 +68,7 @@ pub(crate) enum SendError {
     Encode(EncodeError),
     /// As much data waits as may; wait for room.
     Full,
-    /// More control messages wait than a peer that reads would leave there.
+    /// As many control messages wait as a peer that reads would not leave there.
     Stuck {
         limit: usize,
     },
@@ -101,6 +104,7 @@ impl Outbox {
             limits,
             overtaking: false,
             control: Vec::new(),
+            calls_len: 0,
             data: VecDeque::new(),
             data_len: 0,
             errors_len: 0,
@@ -124,6 +128,12 @@ impl Outbox {
                 self.push_data(cid, |buf, limits| append_message(buf, message, limits))
             }
             Message::Error(error) => self.push_error(error),
+            Message::Start(start) if start.ns != Start::SELF => {
+                let before = self.control.len();
+                append_message(&mut self.control, message, &self.limits)?;
+                self.calls_len += self.control.len() - before;
+                Ok(())
+            }
             _ => self.push_control(|buf, limits| append_message(buf, message, limits)),
         }
     }
@@ -147,6 +157,11 @@ impl Outbox {
     /// Whether another item may be queued. The one that goes over the limit is taken whole.
     pub(crate) fn has_room(&self) -> bool {
         self.buffered() < self.limits.buffered
+    }
+
+    /// Whether another dialog may be opened. The one that goes over the limit is taken whole.
+    pub(crate) fn has_room_for_calls(&self) -> bool {
+        self.calls_len < self.limits.buffered
     }
 
     /// Bytes of the data lane that the kernel has not taken.
@@ -183,13 +198,13 @@ impl Outbox {
         &mut self,
         append: impl FnOnce(&mut Vec<u8>, &Limits) -> Result<(), EncodeError>,
     ) -> Result<(), SendError> {
-        append(&mut self.control, &self.limits)?;
-        if self.control.len() > self.limits.buffered_control {
+        // The one that goes over the limit is taken, for it may be larger all by itself.
+        if self.control.len() - self.calls_len > self.limits.buffered_control {
             return Err(SendError::Stuck {
                 limit: self.limits.buffered_control,
             });
         }
-        Ok(())
+        Ok(append(&mut self.control, &self.limits)?)
     }
 
     fn push_error(&mut self, error: &ErrorMsg) -> Result<(), SendError> {
@@ -215,6 +230,11 @@ impl Outbox {
 
     /// To a peer that calls and does not read, as many refusals are queued as it calls.
     fn push_error_behind(&mut self, cid: &Cid, error: &ErrorMsg) -> Result<(), SendError> {
+        if self.errors_len > self.limits.buffered_control {
+            return Err(SendError::Stuck {
+                limit: self.limits.buffered_control,
+            });
+        }
         let before = self.data_len;
         self.push_data(cid, |buf, limits| {
             append_error(buf, error, error.discarded, limits)
@@ -223,11 +243,6 @@ impl Outbox {
         self.errors_len += len;
         if let Some(segment) = self.data.back_mut() {
             segment.errors_len += len;
-        }
-        if self.errors_len > self.limits.buffered_control {
-            return Err(SendError::Stuck {
-                limit: self.limits.buffered_control,
-            });
         }
         Ok(())
     }
@@ -283,7 +298,10 @@ impl Outbox {
     fn refill(&mut self) {
         let mut done = mem::take(&mut self.batch);
         done.control.clear();
+        // What a large call has taken is not kept.
+        done.control.shrink_to(4 * SEGMENT);
         self.batch.control = mem::replace(&mut self.control, done.control);
+        self.calls_len = 0;
         self.keep(done.data);
         if let Some(segment) = self.data.pop_front() {
             self.data_len -= segment.bytes.len();

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::outbox::{Outbox, SendError};
 use super::*;
-use crate::wire::Carrier;
+use crate::wire::{Carrier, Start};
 
 /// Writes at most `size` bytes, as a kernel would, and says what.
 fn write(outbox: &mut Outbox, size: usize) -> Vec<u8> {
@@ -186,6 +186,28 @@ fn control_has_room_of_its_own_and_an_end() {
         stuck.to_string(),
         "the peer does not read: more than 1000 bytes of control messages wait for it"
     );
+}
+
+#[test]
+fn call_is_waited_for_and_holds_up_no_control() {
+    let limits = Limits {
+        buffered: 1000,
+        buffered_control: 1000,
+        ..Limits::default()
+    };
+    let mut outbox = Outbox::new(limits);
+    let kwargs = Payload::encode(&HashMap::from([("args", "x".repeat(5000))]));
+    let kwargs = kwargs.expect("a map can be encoded");
+    let start = Start::new(Cid::fresh(), "ns", "func", kwargs, Uid::fresh("caller"));
+    let start = Message::Start(Box::new(start));
+    assert!(outbox.has_room_for_calls());
+    outbox
+        .push(&start)
+        .expect("the one over the limit is taken whole");
+    assert!(!outbox.has_room_for_calls());
+    outbox.push(&credit(1)).expect("it has room of its own");
+    assert_eq!(write_all(&mut outbox), [start, credit(1)]);
+    assert!(outbox.has_room_for_calls());
 }
 
 #[test]
