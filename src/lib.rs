@@ -33,6 +33,7 @@
 //! * [`endpoint!`], [`Dialog`]: what an actor can be asked to run.
 //! * [`Portal`], [`Context`], [`MsgStream`], [`Outcome`]: asking.
 //! * [`listen`], [`ListenOptions`], [`connect`], [`Address`]: actors of other trees.
+//! * [`Limits`]: what peers may make an actor hold.
 //! * [`trionics`]: what is built of these: clusters, pools of workers, shared resources, topics.
 //! * `testing`, with the feature of that name: trees of actors in tests.
 //! * [`RunOptions::registry`], [`find_actor`], [`wait_for_actor`], [`Registrar`], [`parent`],
@@ -107,7 +108,7 @@ pub use spawn::{Output, SpawnOptions, enter_if_actor};
 pub use stream::{MsgStream, Overruns, ReceiveStream, SendStream, StreamOptions, Subscription};
 pub use tractor_runtime::{CancelCause, CancelKind, Cancelled};
 pub use transport::{Address, InvalidAddress};
-pub use wire::{Raw, Uid};
+pub use wire::{Limits, Raw, Uid};
 
 #[doc(hidden)]
 pub use endpoint::__private;

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::signals::{Stop, Taken};
 use crate::spawn::{Exposed, Watchdog, enter_if_actor, is_entered_aside, on_the_wire};
 use crate::transport::Address;
-use crate::wire::Uid;
+use crate::wire::{Limits, Uid};
 
 /// How long the actors of a tree may take to say what they do when SIGUSR1 asks for it.
 const DUMP_LIMIT: Duration = Duration::from_secs(1);
@@ -51,6 +51,7 @@ pub struct RunOptions {
     exposed: Vec<Exposed>,
     plan: Plan,
     plain: bool,
+    limits: Limits,
 }
 
 impl RunOptions {
@@ -62,6 +63,7 @@ impl RunOptions {
             exposed: Vec::new(),
             plan: Plan::default(),
             plain: false,
+            limits: Limits::new(),
         }
     }
 
@@ -152,6 +154,14 @@ impl RunOptions {
     #[must_use]
     pub fn plain_protocol(mut self, plain: bool) -> Self {
         self.plain = plain;
+        self
+    }
+
+    /// What peers may make the actor hold, and the actors of its tree that are given no other
+    /// [limits](crate::SpawnOptions::limits). The defaults of [`Limits`] by default.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -301,7 +311,7 @@ impl RunOptions {
         let table = Table::new()?;
         let uid = Uid::fresh(self.name);
         let enabled = Enabled::from_wire(&on_the_wire(&self.exposed, &table));
-        let actor = Actor::new(uid, table, enabled, Watchdog::default());
+        let actor = Actor::new(uid, table, enabled, Watchdog::default(), self.limits);
         if is_entered_aside() {
             actor.goes_astray();
         }

@@ -224,12 +224,12 @@ fn nesting_is_limited() {
         bytes.push(0xc0);
         bytes
     };
-    let deepest = Raw::from_msgpack(nested(64)).unwrap();
-    assert!(Raw::from_msgpack(nested(65)).is_err());
+    let deepest = Raw::from_msgpack(nested(128)).unwrap();
+    assert!(Raw::from_msgpack(nested(129)).is_err());
     assert!(Raw::from_msgpack(nested(1 << 20)).is_err());
     // Neither by wrapping one, nor from another format.
     assert!(Raw::new(&[&deepest]).is_err());
-    let text = format!("{}{}", "[".repeat(65), "]".repeat(65));
+    let text = format!("{}{}", "[".repeat(129), "]".repeat(129));
     assert!(serde_json::from_str::<Raw>(&text).is_err());
 }
 

@@ -15,10 +15,10 @@ use super::{Actor, ConnectionId};
 use crate::context::Half;
 use crate::dialog::{Cause, Loss, Setup};
 use crate::dump;
-use crate::error::{self, PeerLost};
+use crate::error::{self, MsgTypeError, PeerLost};
 use crate::nursery::{ActorEnd, Ends};
 use crate::spawn::Exit;
-use crate::transport::{Link, LinkError, LinkReader, Received};
+use crate::transport::{Link, LinkError, LinkReader, Received, SendError};
 use crate::wire::{
     Aid, CauseInfo, CauseKind, Cid, ErrorMsg, Features, FuncType, Message, Payload, Start, Uid,
 };
@@ -90,7 +90,7 @@ const DUMP: &str = "x_dump";
 /// What an actor tells its parent when it ends. There is no answer.
 const REPORT: &str = "x_report";
 
-/// So that a report fits any limit.
+/// So that a report fits any limit, most likely.
 const REPORTED_AT_ONCE: usize = 100;
 
 #[derive(Serialize, Deserialize)]
@@ -403,12 +403,26 @@ impl Connection {
             return;
         }
         for ends in ends.chunks(REPORTED_AT_ONCE) {
-            let Ok(kwargs) = Payload::encode(&Report { ends: ends.into() }) else {
-                return;
-            };
-            let own = self.own.clone();
-            let start = Start::new(Cid::fresh(), Start::SELF, REPORT, kwargs, own);
-            self.send_own(&Message::Start(Box::new(start)));
+            self.report_at_once(ends);
+        }
+    }
+
+    fn report_at_once(&self, ends: &[ActorEnd]) {
+        let Ok(kwargs) = Payload::encode(&Report { ends: ends.into() }) else {
+            return;
+        };
+        let own = self.own.clone();
+        let start = Start::new(Cid::fresh(), Start::SELF, REPORT, kwargs, own);
+        let message = Message::Start(Box::new(start));
+        match self.link.send(&message) {
+            // What an actor died of may be a long text.
+            Err(SendError::Encode(_)) if ends.len() > 1 => {
+                let (first, rest) = ends.split_at(ends.len() / 2);
+                self.report_at_once(first);
+                self.report_at_once(rest);
+            }
+            Err(error) => not_sent(&message, &error),
+            Ok(()) => {}
         }
     }
 
@@ -435,7 +449,7 @@ impl Connection {
     /// Sends what this library made itself, which fits any limit.
     fn send_own(&self, message: &Message) {
         if let Err(error) = self.link.send(message) {
-            log::debug!(target: "tractor::wire", "{} was not sent: {error}", message.name());
+            not_sent(message, &error);
         }
     }
 
@@ -522,10 +536,10 @@ impl Connection {
             return Err(format!("a second Start for the dialog {}", start.cid));
         }
         let is_own = start.ns == Start::SELF;
-        // What there is too much of can still be cancelled.
-        let is_cancel = is_own && matches!(&*start.func, "cancel" | "_cancel_task");
-        let limit = self.link.limits().dialogs;
-        if self.served.get() >= limit && !is_cancel {
+        // What there is too much of can still be cancelled. A report opens no dialog.
+        let is_free = is_own && matches!(&*start.func, "cancel" | "_cancel_task" | REPORT);
+        let limit = self.link.limits().contexts;
+        if self.served.get() >= limit && !is_free {
             let text = format!("{} has {limit} dialogs open with {}", self.peer, self.own);
             log::warn!(target: "tractor::dialog", "{text}");
             self.refuse(&start, "TooManyDialogs", &text);
@@ -573,7 +587,10 @@ impl Connection {
                         let text = dump::of(&actor, limit).await?;
                         if let Ok(pld) = Payload::encode(&text) {
                             let cid = start.cid.clone();
-                            conn.send_own(&Message::Return { cid, pld });
+                            let sent = conn.link.send(&Message::Return { cid, pld });
+                            if let Err(error @ SendError::Encode(_)) = sent {
+                                conn.refuse(&start, MsgTypeError::TYPE, &error.to_string());
+                            }
                         }
                         Ok(())
                     });
@@ -659,6 +676,10 @@ impl Request {
             Self::Dump(answer) => answer.event.set(),
         }
     }
+}
+
+fn not_sent(message: &Message, error: &SendError) {
+    log::debug!(target: "tractor::wire", "{} was not sent: {error}", message.name());
 }
 
 impl fmt::Debug for Connection {

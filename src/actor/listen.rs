@@ -16,7 +16,7 @@ use tractor_runtime::{
 use super::{Actor, Connection, Place};
 use crate::error::{ListenError, NoActor, Result};
 use crate::transport::{Accepted, Address, Link, LinkReader, Listener, Received};
-use crate::wire::{Aid, Limits, Message};
+use crate::wire::{Aid, Message};
 
 /// How long a listener rests when the system has no more descriptors, or the like.
 const REST: Duration = Duration::from_millis(100);
@@ -38,19 +38,20 @@ pub fn listen(address: Address) -> Result<Listening> {
 pub struct ListenOptions {
     insecure: bool,
     allow_remote_cancel: bool,
-    handshake_limit: Duration,
-    unknown: usize,
+    /// If it is not that of the actor.
+    handshake_limit: Option<Duration>,
+    /// The same.
+    unknown: Option<usize>,
 }
 
 impl ListenOptions {
-    /// Loopback only; nobody cancels the actor over TCP; 10 s for the handshake, and 64
-    /// connections at once without one.
+    /// Loopback only; nobody cancels the actor over TCP; the actor's [`Limits`](crate::Limits).
     pub fn new() -> Self {
         Self {
             insecure: false,
             allow_remote_cancel: false,
-            handshake_limit: Duration::from_secs(10),
-            unknown: 64,
+            handshake_limit: None,
+            unknown: None,
         }
     }
 
@@ -70,19 +71,21 @@ impl ListenOptions {
         self
     }
 
-    /// How long a peer may take to say who it is. 10 s by default.
+    /// How long a peer may take to say who it is. By default as long as the actor's
+    /// [limits](crate::Limits::handshake) say.
     #[must_use]
     pub fn handshake_limit(mut self, limit: Duration) -> Self {
-        self.handshake_limit = limit;
+        self.handshake_limit = Some(limit);
         self
     }
 
     /// How many connections may be there at once whose peer has not said who it is. When one
     /// more comes, the oldest of them is closed, and only then is that one taken: no more
-    /// descriptors than this are held for them. 64 by default, and at least 1.
+    /// descriptors than this are held for them. By default as many as the actor's
+    /// [limits](crate::Limits::unknown) say, and at least 1.
     #[must_use]
     pub fn unknown_limit(mut self, connections: usize) -> Self {
-        self.unknown = connections.max(1);
+        self.unknown = Some(connections.max(1));
         self
     }
 
@@ -122,9 +125,11 @@ impl ListenOptions {
             scope: scope.handle(),
             closed: Rc::default(),
         };
+        let limits = actor.limits();
         let gate = Rc::new(Gate {
             actor: actor.clone(),
-            options: self,
+            handshake_limit: self.handshake_limit.unwrap_or(limits.handshake),
+            unknown_limit: self.unknown.unwrap_or(limits.unknown),
             may_cancel,
             unknown: RefCell::default(),
         });
@@ -213,7 +218,8 @@ impl Drop for Closed {
 /// What stands between a listener and the actor.
 struct Gate {
     actor: Rc<Actor>,
-    options: ListenOptions,
+    handshake_limit: Duration,
+    unknown_limit: usize,
     may_cancel: bool,
     /// The connections whose peer has not said who it is, the oldest first. Never more than the
     /// limit.
@@ -264,7 +270,7 @@ impl Gate {
     }
 
     fn is_full(&self) -> bool {
-        self.unknown.borrow().len() >= self.options.unknown
+        self.unknown.borrow().len() >= self.unknown_limit
     }
 
     /// Closes the oldest of the unknown, unless another is gone by then.
@@ -285,9 +291,9 @@ impl Gate {
         let services = self.actor.services();
         services.clone().start_soon(async move {
             let Accepted { stream, peer } = accepted;
-            let link = Link::over(stream, Limits::default());
+            let link = Link::over(stream, self.actor.limits());
             let mut reader = link.reader();
-            let limit = self.options.handshake_limit;
+            let limit = self.handshake_limit;
             let greeted = async {
                 let greeted = scope
                     .run(greet(self.actor.aid(), &link, &mut reader))

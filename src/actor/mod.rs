@@ -33,7 +33,7 @@ use extensions::Extensions;
 use crate::endpoint::{Handler, Path, Table};
 use crate::nursery::{self, ActorEnd};
 use crate::spawn::{Home, Watchdog};
-use crate::wire::{Aid, Features, Uid};
+use crate::wire::{Aid, Features, Limits, Uid};
 
 /// One actor, as everything in it sees it. It hangs off its runtime, not off the process.
 pub(crate) struct Actor {
@@ -41,6 +41,7 @@ pub(crate) struct Actor {
     table: Table,
     enabled: Enabled,
     watchdog: Watchdog,
+    limits: Limits,
     services: OnceCell<NurseryHandle>,
     endpoints: OnceCell<NurseryHandle>,
     yard: OnceCell<NurseryHandle>,
@@ -73,12 +74,19 @@ pub(crate) struct Office {
 pub(crate) struct ConnectionId(u64);
 
 impl Actor {
-    pub(crate) fn new(uid: Uid, table: Table, enabled: Enabled, watchdog: Watchdog) -> Self {
+    pub(crate) fn new(
+        uid: Uid,
+        table: Table,
+        enabled: Enabled,
+        watchdog: Watchdog,
+        limits: Limits,
+    ) -> Self {
         Self {
             uid,
             table,
             enabled,
             watchdog,
+            limits,
             services: OnceCell::new(),
             endpoints: OnceCell::new(),
             yard: OnceCell::new(),
@@ -189,6 +197,11 @@ impl Actor {
 
     pub(crate) fn watchdog(&self) -> &Watchdog {
         &self.watchdog
+    }
+
+    /// Of all its connections.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
     pub(crate) fn exposes(&self, path: &Path) -> bool {

@@ -374,7 +374,8 @@ impl Half {
 
     /// Sends the endpoint's first value.
     pub(crate) fn started<T: Serialize>(self: &Rc<Self>, value: &T) -> Result<(), Error> {
-        let value = Payload::encode(value).map_err(|error| {
+        let limits = self.conn.link().limits();
+        let value = Payload::encode_within(&limits, value).map_err(|error| {
             MsgTypeError::new(format!("the first value of {}", self.path), error)
         })?;
         let started = self.as_child(|machine, effects| machine.started(value, effects));

@@ -50,8 +50,7 @@ pub(crate) async fn call<R: DeserializeOwned>(
     kwargs: Payload,
 ) -> Result<R> {
     checkpoint_if_cancelled().await?;
-    line.conn().link().room_for_calls().await?;
-    line.check()?;
+    line.ready().await?;
     let block = Block::open(line, Kind::Function, path, kwargs, &ContextOptions::new());
     let half = block.half();
     let answered = async {
@@ -87,8 +86,7 @@ pub(crate) async fn open<D: Dialog, R: DeserializeOwned, T>(
     body: impl AsyncFnOnce(&Context<D, Caller<R>>, D::Started) -> Result<T>,
 ) -> Result<Ended<T>> {
     checkpoint_if_cancelled().await?;
-    line.conn().link().room_for_calls().await?;
-    line.check()?;
+    line.ready().await?;
     let block = Block::open(line, Kind::Context, path, kwargs, &options);
     let ctx = Context::new(block.half().clone());
     block.run(async |first| body(&ctx, first).await).await
@@ -103,8 +101,7 @@ pub(crate) async fn open_one_way<R, T>(
     body: impl AsyncFnOnce(&ReceiveStream<R>) -> Result<T>,
 ) -> Result<Ended<T>> {
     checkpoint_if_cancelled().await?;
-    line.conn().link().room_for_calls().await?;
-    line.check()?;
+    line.ready().await?;
     let block = Block::open(line, Kind::OneWay, path, kwargs, &options);
     let half = block.half();
     block

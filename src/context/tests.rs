@@ -123,7 +123,13 @@ async fn be_actor<T>(
     main: impl AsyncFnOnce(Portal) -> Result<T>,
 ) -> Result<T> {
     let table = Table::new()?;
-    let actor = Actor::new(own, table, Enabled::default(), Watchdog::default());
+    let actor = Actor::new(
+        own,
+        table,
+        Enabled::default(),
+        Watchdog::default(),
+        Limits::new(),
+    );
     host(actor, async |actor| {
         let link = Link::over(ByteStream::socket(socket)?, Limits::default());
         let aid = Aid {

@@ -51,7 +51,7 @@ async fn probe(actor: &Actor, address: &Address) -> Result<Found> {
     let mut connected = false;
     let attempts = async {
         for attempt in 1..=ATTEMPTS {
-            match greet_at(address, prober(), ATTEMPT).await? {
+            match greet_at(address, prober(), ATTEMPT, actor.limits()).await? {
                 Ok((aid, ..)) if aid.is_registrar == Some(true) => return Ok(Found::Registrar),
                 Ok(_) => return Ok(Found::Other),
                 Err(error) if is_nobody(&error) && !connected => return Ok(Found::Nobody),

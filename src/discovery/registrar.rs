@@ -30,7 +30,8 @@ enum Way {
 }
 
 impl Registrar {
-    /// Connects to the registrar that listens at an address, within 10 s, unless it is this actor
+    /// Connects to the registrar that listens at an address, within the time for the
+    /// [handshake](crate::Limits::handshake), unless it is this actor
     /// itself. A checkpoint.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::Result;
 use crate::actor::Connection;
 use crate::context::{Context, Half};
 use crate::stream::{MsgStream, SendStream};
-use crate::wire::{EncodeError, FuncType, Payload, PayloadError};
+use crate::wire::{EncodeError, FuncType, Limits, Payload, PayloadError};
 
 /// A function that can be an endpoint: see [`endpoint!`](crate::endpoint).
 ///
@@ -63,7 +63,8 @@ where
             functype: FuncType::AsyncFunc,
             call: Box::new(move |call| {
                 let args = decode_args::<A>(&call.kwargs)?;
-                Ok(Box::pin(async move { encode(self(args).await?) }))
+                let limits = call.limits();
+                Ok(Box::pin(async move { encode(self(args).await?, &limits) }))
             }),
         }
     }
@@ -81,8 +82,11 @@ where
             functype: FuncType::Context,
             call: Box::new(move |call| {
                 let args = decode_args::<A>(&call.kwargs)?;
+                let limits = call.limits();
                 let mut ctx = Context::new(call.half);
-                Ok(Box::pin(async move { encode(self(&mut ctx, args).await?) }))
+                Ok(Box::pin(async move {
+                    encode(self(&mut ctx, args).await?, &limits)
+                }))
             }),
         }
     }
@@ -124,6 +128,13 @@ pub(crate) struct Call {
     pub(crate) half: Rc<Half>,
 }
 
+impl Call {
+    /// Of the connection that it came by.
+    fn limits(&self) -> Limits {
+        self.half.conn().link().limits()
+    }
+}
+
 impl Handler {
     /// Of a plain function of this library that is told who calls it.
     pub(crate) fn told<A, R, F>(function: impl Fn(Rc<Connection>, A) -> F + 'static) -> Self
@@ -136,8 +147,9 @@ impl Handler {
             functype: FuncType::AsyncFunc,
             call: Box::new(move |call| {
                 let args = decode_args::<A>(&call.kwargs)?;
+                let limits = call.limits();
                 let called = function(call.half.conn().clone(), args);
-                Ok(Box::pin(async move { encode(called.await?) }))
+                Ok(Box::pin(async move { encode(called.await?, &limits) }))
             }),
         }
     }
@@ -166,15 +178,18 @@ pub fn erase<K, F: Endpoint<K>>(function: F) -> Handler {
 
 /// One value as arguments by name: a map is what it is, nothing is the empty map, and anything
 /// else is the one named `args`.
-pub(crate) fn encode_args<A: Serialize>(args: &A) -> std::result::Result<Payload, EncodeError> {
-    let value = Payload::encode(args)?;
+pub(crate) fn encode_args<A: Serialize>(
+    args: &A,
+    limits: &Limits,
+) -> std::result::Result<Payload, EncodeError> {
+    let value = Payload::encode_within(limits, args)?;
     if value.is_map() {
         return Ok(value);
     }
     if value.is_nil() {
         return Ok(Payload::empty_map());
     }
-    Payload::encode(&Wrapped { args })
+    Payload::encode_within(limits, &Wrapped { args })
 }
 
 pub(crate) fn decode_args<A: DeserializeOwned>(
@@ -208,8 +223,8 @@ struct Only<A> {
     args: A,
 }
 
-fn encode<R: Serialize>(value: R) -> Result<Payload> {
-    Ok(Payload::encode(&value)?)
+fn encode<R: Serialize>(value: R, limits: &Limits) -> Result<Payload> {
+    Ok(Payload::encode_within(limits, &value)?)
 }
 
 #[cfg(test)]
@@ -244,7 +259,7 @@ mod tests {
     #[test]
     fn arguments_of_every_shape() {
         fn round<A: Serialize + DeserializeOwned + PartialEq + fmt::Debug>(args: A) {
-            let kwargs = encode_args(&args).unwrap();
+            let kwargs = encode_args(&args, &Limits::new()).unwrap();
             assert!(kwargs.is_map(), "{args:?}");
             assert_eq!(decode_args::<A>(&kwargs).unwrap(), args);
         }
@@ -269,10 +284,10 @@ mod tests {
 
     #[test]
     fn wrong_arguments_name_both_types() {
-        let kwargs = encode_args(&"seven").unwrap();
+        let kwargs = encode_args(&"seven", &Limits::new()).unwrap();
         let error = decode_args::<u64>(&kwargs).unwrap_err();
         assert!(error.to_string().contains("u64"), "{error}");
-        let error = decode_args::<Named>(&encode_args(&()).unwrap()).unwrap_err();
+        let error = decode_args::<Named>(&encode_args(&(), &Limits::new()).unwrap()).unwrap_err();
         assert!(error.to_string().contains("Named"), "{error}");
     }
 }

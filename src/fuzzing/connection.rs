@@ -35,7 +35,7 @@ pub fn connection(data: &[u8]) {
         let features = (first & 1 == 0).then(Features::ours);
         let table = Table::from_entries(&ENDPOINTS)?;
         let enabled = Enabled::from_wire(&[(String::from("fuzz"), String::new())]);
-        let actor = Actor::new(own(), table, enabled, Watchdog::default());
+        let actor = Actor::new(own(), table, enabled, Watchdog::default(), Limits::new());
         host(actor, async |actor| {
             let conn = connect(actor, ours, features)?;
             let portal = Portal::new(conn.clone(), None);

@@ -20,7 +20,7 @@ use crate::spawn::{Exit, Home, SpawnOptions, seconds};
 use crate::transport::{
     Address, ByteStream, Link, LinkError, LinkReader, Received, remove_abandoned,
 };
-use crate::wire::{Aid, Limits, Message, SpawnSpec, Uid};
+use crate::wire::{Aid, Message, SpawnSpec, Uid};
 
 /// How long after one sign of a child's end (its exit, or the end of its channel) the other is
 /// waited for.
@@ -533,7 +533,7 @@ impl Child {
         &self,
         channel: ByteStream,
     ) -> Result<std::result::Result<Rc<Connection>, SpawnFailure>> {
-        let link = Link::over(channel, Limits::default());
+        let link = Link::over(channel, self.actor.limits());
         let mut reader = link.reader();
         if !self.home.is_greeted() {
             link.send(&Message::Aid(Box::new(self.actor.aid())))?;
@@ -609,6 +609,7 @@ impl Child {
         spec.loglevel = level.map(|level| level.to_string());
         let grace = self.options.orphan_grace.as_millis();
         spec.grace_ms = Some(u64::try_from(grace).unwrap_or(u64::MAX));
+        spec.limits = Some(self.options.limits.unwrap_or(self.actor.limits()));
         brief(&self.actor, &mut spec, &self.places.0);
         spec
     }

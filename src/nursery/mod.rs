@@ -279,9 +279,15 @@ impl Nest {
         }
         let uid = Uid::fresh(name);
         let watchdog = self.actor.watchdog();
-        let (home, channel) =
-            Home::start(&uid, options, watchdog, self.actor.yard(), self.actor.aid())
-                .map_err(|error| failed(SpawnFailure::NotStarted(error)))?;
+        let (home, channel) = Home::start(
+            &uid,
+            options,
+            watchdog,
+            self.actor.yard(),
+            self.actor.aid(),
+            &self.actor.limits(),
+        )
+        .map_err(|error| failed(SpawnFailure::NotStarted(error)))?;
         let child = Child::new(
             &self.actor,
             &self.ends,

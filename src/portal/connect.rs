@@ -11,10 +11,8 @@ use crate::error::{ConnectError, NoActor, Result};
 use crate::transport::{Address, Link, LinkReader, connect as connect_stream};
 use crate::wire::{Aid, Limits};
 
-/// How long the other actor may take to answer.
-const LIMIT: Duration = Duration::from_secs(10);
-
-/// Connects to an actor that listens at an address, within 10 s. A checkpoint.
+/// Connects to an actor that listens at an address, within the time for the
+/// [handshake](crate::Limits::handshake), 10 s by default. A checkpoint.
 ///
 /// If this actor is connected to that one already, because it was connected to or found at the same
 /// address before, the portal shares that connection: there is one, however often and by however many
@@ -57,7 +55,8 @@ pub(crate) async fn connect_alone(address: &Address) -> Result<Portal> {
 }
 
 async fn greet_for(actor: &Actor, address: &Address) -> Result<(Aid, Rc<Link>, LinkReader)> {
-    let greeted = greet_at(address, actor.aid(), LIMIT).await?;
+    let limits = actor.limits();
+    let greeted = greet_at(address, actor.aid(), limits.handshake, limits).await?;
     greeted.map_err(|source| {
         let address = address.clone();
         ConnectError { address, source }.into()
@@ -88,10 +87,11 @@ pub(crate) async fn greet_at(
     address: &Address,
     own: Aid,
     limit: Duration,
+    limits: Limits,
 ) -> Result<io::Result<(Aid, Rc<Link>, LinkReader)>> {
     let greeted = async {
         let link = match connect_stream(address).await {
-            Ok(stream) => Link::over(stream, Limits::default()),
+            Ok(stream) => Link::over(stream, limits),
             Err(error) => {
                 // The runtime reports a cancellation inside an `io::Error`.
                 return match error

@@ -76,7 +76,7 @@ impl Portal {
         R: DeserializeOwned,
     {
         let path = self.path_of(&endpoint);
-        let kwargs = arguments(&path, &args)?;
+        let kwargs = self.arguments(&path, &args)?;
         call(&self.line, path, kwargs).await
     }
 
@@ -92,7 +92,7 @@ impl Portal {
         R: DeserializeOwned,
     {
         let path = named(name)?;
-        let kwargs = arguments(&path, &args)?;
+        let kwargs = self.arguments(&path, &args)?;
         call(&self.line, path, kwargs).await
     }
 
@@ -121,7 +121,7 @@ impl Portal {
         R: DeserializeOwned,
     {
         let path = self.path_of(&endpoint);
-        let kwargs = arguments(&path, &args)?;
+        let kwargs = self.arguments(&path, &args)?;
         let options = ContextOptions::new();
         open(&self.line, path, kwargs, options, body).await?.value()
     }
@@ -148,7 +148,7 @@ impl Portal {
         R: DeserializeOwned,
     {
         let path = self.path_of(&endpoint);
-        let kwargs = arguments(&path, &args)?;
+        let kwargs = self.arguments(&path, &args)?;
         let ended = open(&self.line, path, kwargs, options, body).await?;
         Ok(ended.outcome())
     }
@@ -171,7 +171,7 @@ impl Portal {
         R: DeserializeOwned,
     {
         let path = named(name)?;
-        let kwargs = arguments(&path, &args)?;
+        let kwargs = self.arguments(&path, &args)?;
         let options = ContextOptions::new();
         open(&self.line, path, kwargs, options, body).await?.value()
     }
@@ -196,7 +196,7 @@ impl Portal {
         R: DeserializeOwned,
     {
         let path = named(name)?;
-        let kwargs = arguments(&path, &args)?;
+        let kwargs = self.arguments(&path, &args)?;
         let ended = open(&self.line, path, kwargs, options, body).await?;
         Ok(ended.outcome())
     }
@@ -222,7 +222,7 @@ impl Portal {
         A: Serialize,
     {
         let path = self.path_of(&endpoint);
-        let kwargs = arguments(&path, &args)?;
+        let kwargs = self.arguments(&path, &args)?;
         let options = ContextOptions::new();
         let ended = open_one_way(&self.line, path, kwargs, options, body).await?;
         ended.value()
@@ -246,7 +246,7 @@ impl Portal {
         A: Serialize,
     {
         let path = named(name)?;
-        let kwargs = arguments(&path, &args)?;
+        let kwargs = self.arguments(&path, &args)?;
         let ended = open_one_way(&self.line, path, kwargs, options, body).await?;
         ended.value()
     }
@@ -311,7 +311,7 @@ impl Portal {
             ns: Start::SELF.into(),
             func: func.into(),
         };
-        let kwargs = arguments(&path, &args)?;
+        let kwargs = self.arguments(&path, &args)?;
         call(&self.line, path, kwargs).await
     }
 
@@ -327,6 +327,11 @@ impl Portal {
         self.line.conn()
     }
 
+    fn arguments<A: Serialize>(&self, path: &Path, args: &A) -> Result<Payload> {
+        encode_args(args, &self.conn().link().limits())
+            .map_err(|error| MsgTypeError::new(format!("the arguments of {path}"), error).into())
+    }
+
     fn path_of<F>(&self, _endpoint: &F) -> Path {
         let function = type_name::<F>();
         match self.conn().actor() {
@@ -338,11 +343,6 @@ impl Portal {
 
 fn named(name: &str) -> Result<Path> {
     Path::of_name(name).ok_or_else(|| InvalidPath { name: name.into() }.into())
-}
-
-fn arguments<A: Serialize>(path: &Path, args: &A) -> Result<Payload> {
-    encode_args(args)
-        .map_err(|error| MsgTypeError::new(format!("the arguments of {path}"), error).into())
 }
 
 impl fmt::Debug for Portal {

@@ -89,12 +89,22 @@ impl Line {
         &self.conn
     }
 
-    /// Whether something may be opened over it.
+    /// Waits until something may be opened over it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`check`](Self::check), and cancellation.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        self.conn.link().room_for_calls().await?;
+        self.check()
+    }
+
+    /// Whether something may be asked over it.
     ///
     /// # Errors
     ///
     /// [`PeerLost`] if it was given up.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         if !self.is_given_up() {
             return Ok(());
         }

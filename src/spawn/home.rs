@@ -56,13 +56,13 @@ impl Home {
         watchdog: &Watchdog,
         tasks: &NurseryHandle,
         own: Aid,
+        limits: &Limits,
     ) -> io::Result<(Self, ByteStream)> {
         Ok(match options.place {
             Place::Process => {
                 let mut greeting = Vec::new();
                 let aid = Message::Aid(Box::new(own));
-                append_message(&mut greeting, &aid, &Limits::default())
-                    .map_err(io::Error::other)?;
+                append_message(&mut greeting, &aid, limits).map_err(io::Error::other)?;
                 let (process, channel) = Process::spawn(uid, options, watchdog, &greeting)?;
                 (Self::Process(process), channel)
             }

@@ -61,9 +61,12 @@ impl Housing {
 /// The life of a child actor from its parent's first word to the end of its channel, which is
 /// also its own end. What ends it otherwise is its cancellation.
 pub(super) async fn live(channel: ByteStream, housing: Housing) -> Result<()> {
+    // Until the parent has said which, and if it does not.
     let link = Link::over(channel, Limits::default());
     let mut reader = link.reader();
     let (parent, spec) = greeting(&mut reader).await?;
+    let limits = spec.limits.unwrap_or_default();
+    reader.set_limits(limits);
     housing.furnish(&spec);
     let uid = spec.uid.clone().unwrap_or_else(|| Uid::fresh("actor"));
     let level = spec.loglevel.as_deref();
@@ -83,6 +86,7 @@ pub(super) async fn live(channel: ByteStream, housing: Housing) -> Result<()> {
         table,
         Enabled::from_wire(&spec.enable_modules),
         housing.into_watchdog(),
+        limits,
     );
     if let Some(tasks) = tasks {
         actor.is_one_of(tasks);

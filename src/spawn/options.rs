@@ -6,6 +6,7 @@ use super::home::Place;
 use crate::actor::Actor;
 use crate::endpoint::{Endpoint, Table, path_of};
 use crate::transport::Address;
+use crate::wire::Limits;
 
 /// How a child is started and stopped, and what it may be asked to run.
 ///
@@ -37,6 +38,7 @@ pub struct SpawnOptions {
     pub(crate) handshake_limit: Duration,
     pub(crate) abandon_after: Option<Duration>,
     pub(crate) log_level: Option<log::LevelFilter>,
+    pub(crate) limits: Option<Limits>,
 }
 
 /// Where a child's standard output or standard error goes. Its standard input is the null device.
@@ -82,6 +84,7 @@ impl SpawnOptions {
             handshake_limit: Duration::from_secs(10),
             abandon_after: None,
             log_level: None,
+            limits: None,
         }
     }
 
@@ -274,6 +277,17 @@ impl SpawnOptions {
     #[must_use]
     pub fn log_level(mut self, level: log::LevelFilter) -> Self {
         self.log_level = Some(level);
+        self
+    }
+
+    /// What peers may make the child hold, and the actors that it starts, unless they are told
+    /// something else. By default the same as this actor.
+    ///
+    /// They hold for its side of the channel to this actor too. If they are smaller than here, what
+    /// is sent to it has to keep to them: over them it is the end of the child.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
         self
     }
 

@@ -27,7 +27,7 @@ const BURST: u32 = WINDOW / 2;
 #[derive(Debug)]
 pub(crate) struct Link {
     stream: ByteStream,
-    limits: Limits,
+    limits: Cell<Limits>,
     outbox: RefCell<Outbox>,
     writing: Cell<Writing>,
     /// Of the write loop, while it has nothing to do.
@@ -80,7 +80,7 @@ impl Link {
     pub(crate) fn over(stream: ByteStream, limits: Limits) -> Rc<Self> {
         Rc::new(Self {
             stream,
-            limits,
+            limits: Cell::new(limits),
             outbox: RefCell::new(Outbox::new(limits)),
             writing: Cell::new(Writing::Open),
             writer: RefCell::default(),
@@ -92,15 +92,15 @@ impl Link {
     pub(crate) fn reader(self: &Rc<Self>) -> LinkReader {
         LinkReader {
             link: self.clone(),
-            decoder: FrameDecoder::new(self.limits),
+            decoder: FrameDecoder::new(self.limits()),
             burst: 0,
             has_ended: false,
         }
     }
 
     /// What the peer may make this side hold.
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits.get()
     }
 
     /// What connects the two, for people.
@@ -295,6 +295,14 @@ pub(crate) struct LinkReader {
 }
 
 impl LinkReader {
+    /// The connection is limited by these from now on, both ways: an actor that is told what it is
+    /// over a link has that before it knows.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.decoder.set_limits(limits);
+        self.link.limits.set(limits);
+        self.link.outbox.borrow_mut().set_limits(limits);
+    }
+
     /// The next message. When it was cancelled nothing was lost, and it may be called again.
     /// Gives way to other tasks now and then, also if there is always a next message.
     ///
@@ -336,7 +344,7 @@ impl LinkReader {
     /// The next message of those that were received, without asking for more.
     #[inline]
     fn buffered(&mut self) -> Result<Option<Message>, WireError> {
-        let limits = self.link.limits;
+        let limits = self.link.limits();
         match self.decoder.next_frame()? {
             Some(frame) => frame.decode(&limits).map(Some),
             None => Ok(None),

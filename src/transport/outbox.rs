@@ -118,6 +118,11 @@ impl Outbox {
         self.overtaking = overtaking;
     }
 
+    /// What is queued from now on is limited by these.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     pub(crate) fn push(&mut self, message: &Message) -> Result<(), SendError> {
         match message {
             Message::Yield { .. } if !self.has_room() => Err(SendError::Full),

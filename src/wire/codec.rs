@@ -1,6 +1,7 @@
 //! Messages to bytes and back. The order of fields is the order on the wire.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use rmp::encode as put;
 
@@ -146,7 +147,8 @@ fn encode_aid(buf: &mut Vec<u8>, aid: &Aid) {
 fn encode_spawn_spec(buf: &mut Vec<u8>, spec: &SpawnSpec) {
     let extra = usize::from(spec.uid.is_some())
         + usize::from(spec.loglevel.is_some())
-        + usize::from(spec.grace_ms.is_some());
+        + usize::from(spec.grace_ms.is_some())
+        + usize::from(spec.limits.is_some());
     let mut map = MapWriter::open(buf, "SpawnSpec", 5 + extra);
     map.payload("_parent_main_data", &spec.parent_main_data);
     map.payload("_runtime_vars", &spec.runtime_vars);
@@ -167,6 +169,19 @@ fn encode_spawn_spec(buf: &mut Vec<u8>, spec: &SpawnSpec) {
     }
     if let Some(grace) = spec.grace_ms {
         map.uint("x_grace_ms", grace);
+    }
+    if let Some(limits) = &spec.limits {
+        map.key("x_limits");
+        let handshake = limits.handshake.as_nanos();
+        let mut inner = map.inner(8);
+        inner.uint("frame", limits.frame as u64);
+        inner.uint("depth", limits.depth as u64);
+        inner.uint("decoded", limits.decoded as u64);
+        inner.uint("contexts", limits.contexts as u64);
+        inner.uint("buffered", limits.buffered as u64);
+        inner.uint("buffered_control", limits.buffered_control as u64);
+        inner.uint("handshake_ns", u64::try_from(handshake).unwrap_or(u64::MAX));
+        inner.uint("unknown", limits.unknown as u64);
     }
 }
 
@@ -367,7 +382,7 @@ impl<'a> Reader<'a> {
                 });
             }
         };
-        let mut budget = self.limits.decoded;
+        let mut budget = self.limits.budget();
         for _ in 0..pairs {
             let key_at = cursor.at();
             if !matches!(cursor.head()?, Head::Str(key) if key == TAG.as_bytes()) {
@@ -431,7 +446,7 @@ impl<'a> Reader<'a> {
             name,
             range: 0..0,
         });
-        let mut budget = self.limits.decoded;
+        let mut budget = self.limits.budget();
         let mut tagged = false;
         // Most come in the order of the names.
         let mut expected = 0;
@@ -525,6 +540,7 @@ impl<'a> Reader<'a> {
             uid,
             loglevel,
             grace_ms,
+            limits,
         ] = self.fields(
             "SpawnSpec",
             [
@@ -536,6 +552,7 @@ impl<'a> Reader<'a> {
                 "x_uid",
                 "x_loglevel",
                 "x_grace_ms",
+                "x_limits",
             ],
         )?;
         Ok(Message::SpawnSpec(Box::new(SpawnSpec {
@@ -547,7 +564,48 @@ impl<'a> Reader<'a> {
             uid: uid.optional(Field::uid)?,
             loglevel: loglevel.optional(Field::string)?,
             grace_ms: grace_ms.optional(Field::uint)?,
+            limits: limits.optional(|limits| self.limits_of(limits))?,
         })))
+    }
+
+    fn limits_of(&self, field: &Field<'a>) -> Result<Limits, WireError> {
+        let fields = self.inner_fields(
+            field,
+            "SpawnSpec.x_limits",
+            [
+                "frame",
+                "depth",
+                "decoded",
+                "contexts",
+                "buffered",
+                "buffered_control",
+                "handshake_ns",
+                "unknown",
+            ],
+        )?;
+        let [
+            frame,
+            depth,
+            decoded,
+            contexts,
+            buffered,
+            buffered_control,
+            handshake,
+            unknown,
+        ] = fields;
+        let size = |field: &Field<'a>| {
+            let size = field.required()?.uint()?;
+            Ok(usize::try_from(size).unwrap_or(usize::MAX))
+        };
+        Ok(Limits::new()
+            .frame(size(&frame)?)
+            .depth(size(&depth)?)
+            .decoded(size(&decoded)?)
+            .contexts(size(&contexts)?)
+            .buffered(size(&buffered)?)
+            .buffered_control(size(&buffered_control)?)
+            .handshake(Duration::from_nanos(handshake.required()?.uint()?))
+            .unknown(size(&unknown)?))
     }
 
     fn start(&self) -> Result<Message, WireError> {

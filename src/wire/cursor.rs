@@ -4,8 +4,8 @@ use rmp::Marker;
 
 use super::{Limits, WireError};
 
-/// The deepest nesting that [`Cursor::skip`] can count, whatever the limit says.
-const MAX_DEPTH: usize = 128;
+/// The deepest nesting that [`Cursor::skip`] can count.
+pub(super) const MAX_DEPTH: usize = 128;
 
 /// A position in a frame.
 #[derive(Clone, Debug)]
@@ -175,7 +175,7 @@ impl<'a> Cursor<'a> {
             Some(left) => *budget = left,
             None => {
                 return Err(WireError::TooBig {
-                    limit: limits.decoded,
+                    limit: limits.budget(),
                 });
             }
         }
@@ -245,8 +245,13 @@ impl<'a> Cursor<'a> {
 
 /// Whether `bytes` are one value within the limits.
 pub(super) fn check(bytes: &[u8], limits: &Limits) -> Result<(), WireError> {
+    check_beside(bytes, limits, 0)
+}
+
+/// The same, in a message the rest of which takes so much when it is decoded.
+pub(super) fn check_beside(bytes: &[u8], limits: &Limits, rest: usize) -> Result<(), WireError> {
     let mut cursor = Cursor::new(bytes);
-    cursor.skip(limits, &mut { limits.decoded })?;
+    cursor.skip(limits, &mut limits.budget().saturating_sub(rest))?;
     match cursor.is_at_end() {
         true => Ok(()),
         false => Err(WireError::TrailingBytes { at: cursor.at() }),

@@ -30,7 +30,8 @@ pub(crate) fn append_message(
     })
 }
 
-/// Appends an `Error` that has overtaken so many messages of its dialog.
+/// Appends an `Error` that has overtaken so many messages of its dialog, without its source if that
+/// is over the limits.
 ///
 /// # Errors
 /// If the frame would be over the limit; `buf` is then as it was.
@@ -40,6 +41,16 @@ pub(crate) fn append_error(
     discarded: Option<u64>,
     limits: &Limits,
 ) -> Result<(), EncodeError> {
+    // The rest of it tells the same to people.
+    let text = error.tb_str.len() + error.message.as_deref().map_or(0, str::len);
+    let sourceless = match &error.source {
+        Some(source) if !source.is_within(limits, text) => Some(ErrorMsg {
+            source: None,
+            ..error.clone()
+        }),
+        _ => None,
+    };
+    let error = sourceless.as_ref().unwrap_or(error);
     append(buf, limits, |buf| {
         codec::encode_error(buf, error, discarded);
         Ok(())
@@ -60,7 +71,7 @@ pub(crate) fn append_value<T: Serialize + ?Sized>(
 ) -> Result<(), EncodeError> {
     append(buf, limits, |buf| {
         codec::encode_carrier(buf, carrier, cid);
-        encode_into(buf, value)
+        encode_into(buf, value, limits)
     })
 }
 
@@ -178,6 +189,11 @@ impl FrameDecoder {
                 &mut self.buf
             }
         }
+    }
+
+    /// Frames are refused by this limit from now on.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// The next complete frame, if there is one.

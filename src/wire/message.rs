@@ -167,6 +167,8 @@ pub(crate) struct SpawnSpec {
     pub(crate) loglevel: Option<String>,
     /// How long it may clean up after its parent was lost.
     pub(crate) grace_ms: Option<u64>,
+    /// What its peers may make it hold.
+    pub(crate) limits: Option<Limits>,
 }
 
 impl SpawnSpec {
@@ -181,6 +183,7 @@ impl SpawnSpec {
             uid: Some(uid),
             loglevel: None,
             grace_ms: None,
+            limits: None,
         }
     }
 }

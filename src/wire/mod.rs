@@ -17,6 +17,7 @@ mod cursor;
 mod error;
 mod frame;
 mod ident;
+mod limits;
 mod message;
 mod payload;
 mod raw;
@@ -31,45 +32,10 @@ pub(crate) use error::{EncodeError, PayloadError, WireError};
 pub(crate) use frame::{FrameDecoder, append_error, append_message, append_value};
 pub(crate) use ident::Cid;
 pub use ident::Uid;
+pub use limits::Limits;
 pub(crate) use message::{
     Aid, Carrier, CauseInfo, CauseKind, ErrorMsg, Features, FuncType, Message, SpawnSpec, Start,
     WireAddr,
 };
 pub(crate) use payload::Payload;
 pub use raw::Raw;
-
-/// What a peer may make this side hold at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Bytes in the body of one frame, both ways.
-    pub(crate) frame: usize,
-    /// Arrays and maps inside each other in one payload.
-    pub(crate) depth: usize,
-    /// What a frame may grow to when it is decoded into a tree of values: its
-    /// text and bytes, and [`Limits::VALUE`] for each value.
-    pub(crate) decoded: usize,
-    /// Bytes of stream items and results that wait to be written to one peer.
-    pub(crate) buffered: usize,
-    /// Bytes of everything else that waits, in room of its own.
-    pub(crate) buffered_control: usize,
-    /// Dialogs that one peer may have open at once with what this side runs.
-    pub(crate) dialogs: usize,
-}
-
-impl Limits {
-    /// What one decoded value is reckoned to take, besides its text or bytes.
-    pub(crate) const VALUE: usize = 32;
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            frame: 16 << 20,
-            depth: 64,
-            decoded: 256 << 20,
-            buffered: 1 << 20,
-            buffered_control: 4 << 20,
-            dialogs: 1 << 14,
-        }
-    }
-}

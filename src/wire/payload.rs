@@ -6,23 +6,33 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::cursor::{self, MAX_DEPTH};
 use super::shown::shown;
-use super::{EncodeError, Limits, PayloadError, cursor, raw};
+use super::{EncodeError, Limits, PayloadError, raw};
 
 /// One value of the user's, as the msgpack that travels.
 ///
 /// It is decoded where its type is known. Structs are maps with names, so that a
 /// peer in another language can read them and either side may gain a field. From the
-/// wire it is known to be one well-formed value within the limits. Cloning is cheap.
+/// wire it is known to be one well-formed value within the limits of its connection. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Payload {
     bytes: Bytes,
 }
 
 impl Payload {
+    /// A value of this library's own, or one of which it is not known yet where it will be sent.
     pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
+        Self::encode_within(&Limits::WIDEST, value)
+    }
+
+    /// A value that is to be sent where there are these limits.
+    pub(crate) fn encode_within<T: Serialize + ?Sized>(
+        limits: &Limits,
+        value: &T,
+    ) -> Result<Self, EncodeError> {
         let mut bytes = Vec::new();
-        encode_into(&mut bytes, value)?;
+        encode_into(&mut bytes, value, limits)?;
         Ok(Self {
             bytes: bytes.into(),
         })
@@ -79,7 +89,7 @@ impl Payload {
     fn deserializer(&self) -> rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'_, [u8]>> {
         let mut deserializer = rmp_serde::Deserializer::from_read_ref(&self.bytes[..]);
         // Counted down to zero, which is one level too deep.
-        deserializer.set_max_depth(Limits::default().depth + 1);
+        deserializer.set_max_depth(MAX_DEPTH + 1);
         deserializer
     }
 
@@ -90,6 +100,11 @@ impl Payload {
     /// Whether the value is a map, as arguments by name are.
     pub(crate) fn is_map(&self) -> bool {
         matches!(self.bytes.first(), Some(0x80..=0x8f | 0xde | 0xdf))
+    }
+
+    /// Whether it may be sent where there are these limits, beside so many bytes of text.
+    pub(super) fn is_within(&self, limits: &Limits, text: usize) -> bool {
+        cursor::check_beside(&self.bytes, limits, Limits::TEXTS + text).is_ok()
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -136,21 +151,24 @@ impl fmt::Debug for Payload {
 pub(super) fn encode_into<T: Serialize + ?Sized>(
     buf: &mut Vec<u8>,
     value: &T,
+    limits: &Limits,
 ) -> Result<(), EncodeError> {
-    if let Some(raw) = raw::encoded(value) {
-        buf.extend_from_slice(&raw);
-        return Ok(());
-    }
     let start = buf.len();
-    let mut serializer = rmp_serde::Serializer::new(&mut *buf).with_struct_map();
     let failed = |reason: String| EncodeError::Value {
         type_name: type_name::<T>(),
         reason,
     };
-    value
-        .serialize(&mut serializer)
-        .map_err(|error| failed(error.to_string()))?;
+    match raw::encoded(value) {
+        Some(raw) => buf.extend_from_slice(&raw),
+        None => {
+            let mut serializer = rmp_serde::Serializer::new(&mut *buf).with_struct_map();
+            value
+                .serialize(&mut serializer)
+                .map_err(|error| failed(error.to_string()))?;
+        }
+    }
     // The peer would take what it may not read for an offence, and end the connection. The
     // serializer does not count.
-    cursor::check(&buf[start..], &Limits::default()).map_err(|error| failed(error.to_string()))
+    cursor::check_beside(&buf[start..], limits, Limits::TEXTS)
+        .map_err(|error| failed(error.to_string()))
 }

@@ -10,7 +10,7 @@ use serde::de::{
 use serde::ser::{self, Error as _, Impossible, SerializeMap, SerializeSeq, Serializer};
 use serde::{Deserialize, Serialize};
 
-use super::cursor::{self, Cursor, Head};
+use super::cursor::{self, Cursor, Head, MAX_DEPTH};
 use super::{Limits, Payload};
 use crate::error::{MsgTypeError, Result};
 
@@ -19,7 +19,8 @@ use crate::error::{MsgTypeError, Result};
 ///
 /// It stands wherever a serde type does: as arguments, first value, item or result of a call, and as
 /// a part of any of them. Sent or received as a whole it is copied, byte for byte, and not decoded.
-/// It is always one well-formed value that nests at most 64 deep.
+/// It is always one well-formed value that nests at most 128 deep. It is sent within the
+/// [limits](Limits) of the actor that sends it.
 ///
 /// It is also a [`Dialog`](crate::Dialog) in which everything is raw:
 ///
@@ -56,7 +57,7 @@ impl Raw {
     ///
     /// # Errors
     ///
-    /// [`MsgTypeError`] if its `Serialize` fails, or it nests too deeply.
+    /// [`MsgTypeError`] if its `Serialize` fails, or it nests more than 128 deep.
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
         let encoded = Payload::encode(value);
         Ok(Self(encoded.map_err(|error| {
@@ -69,10 +70,10 @@ impl Raw {
     /// # Errors
     ///
     /// [`MsgTypeError`] unless the bytes are one whole MessagePack value, and no more, that nests at
-    /// most 64 deep.
+    /// most 128 deep.
     pub fn from_msgpack(bytes: impl Into<Vec<u8>>) -> Result<Self> {
         let bytes = bytes.into();
-        cursor::check(&bytes, &Limits::default())
+        cursor::check(&bytes, &Limits::WIDEST)
             .map_err(|error| MsgTypeError::new("a raw value", error))?;
         Ok(Self(Payload::checked(bytes.into())))
     }
@@ -410,7 +411,7 @@ impl<'a> Writer<'a> {
 
     /// For what is inside of an array or a map.
     fn deeper<E: de::Error>(&mut self) -> std::result::Result<Writer<'_>, E> {
-        if self.depth == Limits::default().depth {
+        if self.depth == MAX_DEPTH {
             return Err(E::custom("it nests too deeply"));
         }
         Ok(Writer {

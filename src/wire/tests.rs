@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -308,24 +310,83 @@ fn nesting_beyond_the_limit_is_refused() {
 
 #[test]
 fn nesting_beyond_the_limit_is_not_sent() {
-    let mut value = json!(1);
-    for _ in 0..Limits::default().depth {
-        value = json!([value]);
+    for depth in [8, 64, 128] {
+        let limits = Limits::new().depth(depth);
+        let mut value = json!(1);
+        for _ in 0..depth {
+            value = json!([value]);
+        }
+        Payload::encode_within(&limits, &value)
+            .expect("the limit is within")
+            .decode::<Value>()
+            .expect("and can be read again");
+        let deeper = json!([value]);
+        for refused in [
+            Payload::encode_within(&limits, &deeper).map(drop),
+            append_value(&mut vec![], Carrier::Yield, &Cid::fresh(), &deeper, &limits),
+        ] {
+            let refused = refused.expect_err("it is over the limit").to_string();
+            assert!(
+                refused.contains(&format!("the limit of {depth}")),
+                "{refused}"
+            );
+        }
     }
-    Payload::encode(&value)
-        .expect("the limit is within")
-        .decode::<Value>()
-        .expect("and can be read again");
-    let deeper = json!([value]);
-    assert!(matches!(
-        Payload::encode(&deeper),
-        Err(EncodeError::Value { .. })
-    ));
+}
+
+#[test]
+fn source_of_an_error_beyond_the_limit_is_not_sent() {
+    let limits = Limits::new().depth(8);
+    let nested = |depth| (0..depth).fold(json!(1), |value, _| json!([value]));
+    for (depth, is_sent) in [(8, true), (9, false)] {
+        let mut error = ErrorMsg::new(Uid::fresh("here"), "Deep", "it is deep");
+        error.source = Payload::encode(&nested(depth)).ok();
+        let mut frame = Vec::new();
+        append_error(&mut frame, &error, None, &limits).expect("the rest is within");
+        let Ok(Message::Error(read)) = Message::decode(&frame[4..], &limits) else {
+            panic!("what is sent can be read");
+        };
+        assert_eq!(read.source.is_some(), is_sent);
+        assert_eq!(read.message, error.message);
+    }
+}
+
+#[test]
+fn what_may_be_sent_may_be_received() {
+    let limits = Limits {
+        frame: 64 << 10,
+        decoded: 0,
+        ..Limits::default()
+    };
+    let (mut sent, mut refused) = (0, 0);
+    for count in 0..3000 {
+        let mut frame = Vec::new();
+        let item = vec![(); count];
+        match append_value(&mut frame, Carrier::Yield, &Cid::fresh(), &item, &limits) {
+            Ok(()) => {
+                sent += 1;
+                Message::decode(&frame[4..], &limits).expect("it was sent");
+            }
+            Err(_) => refused += 1,
+        }
+        let mut error = ErrorMsg::new(Uid::fresh("here"), "Large", "x".repeat(10 * count));
+        error.source = Payload::encode(&item).ok();
+        let mut frame = Vec::new();
+        if append_error(&mut frame, &error, None, &limits).is_ok() {
+            Message::decode(&frame[4..], &limits).expect("it was sent");
+        }
+    }
+    assert!(sent > 0 && refused > 0, "{sent} sent, {refused} refused");
+    let text = "x".repeat((64 << 10) - 100);
+    let mut frame = Vec::new();
+    append_value(&mut frame, Carrier::Yield, &Cid::fresh(), &text, &limits).expect("it is a text");
+    Message::decode(&frame[4..], &limits).expect("it was sent");
 }
 
 #[test]
 fn many_small_values_are_refused_by_what_they_would_take() {
     let limits = Limits {
+        frame: 1000,
         decoded: 1000 * Limits::VALUE,
         ..Limits::default()
     };
@@ -591,9 +652,10 @@ fn spawn_spec() -> impl Strategy<Value = Message> {
         prop::option::of(uid()),
         prop::option::of(text()),
         prop::option::of(any::<u64>()),
+        prop::option::of(limits()),
     )
         .prop_map(
-            |((main, vars, reg, bind), enable_modules, uid, loglevel, grace_ms)| {
+            |((main, vars, reg, bind), enable_modules, uid, loglevel, grace_ms, limits)| {
                 Message::SpawnSpec(Box::new(SpawnSpec {
                     parent_main_data: main,
                     runtime_vars: vars,
@@ -603,9 +665,25 @@ fn spawn_spec() -> impl Strategy<Value = Message> {
                     uid,
                     loglevel,
                     grace_ms,
+                    limits,
                 }))
             },
         )
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    (any::<[usize; 7]>(), any::<u64>()).prop_map(|(sizes, ns)| {
+        let [frame, depth, decoded, contexts, buffered, control, unknown] = sizes;
+        Limits::new()
+            .frame(frame)
+            .depth(depth)
+            .decoded(decoded)
+            .contexts(contexts)
+            .buffered(buffered)
+            .buffered_control(control)
+            .handshake(Duration::from_nanos(ns))
+            .unknown(unknown)
+    })
 }
 
 fn start() -> impl Strategy<Value = Message> {

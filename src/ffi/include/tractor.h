@@ -341,7 +341,8 @@ int32_t tractor_context_open(tractor_guest *guest,
 // TRACTOR_FULL: 64 items wait already, for the worker does not take them; `room` will be called when
 // there is room again. TRACTOR_CLOSED: this side has closed the stream, or the other side has, or
 // the endpoint has ended. TRACTOR_GONE: the end was told. TRACTOR_INVALID. In none of these cases
-// was anything sent. An item larger than a frame may be, 16 MiB, is the end of the context.
+// was anything sent. An item larger than a frame may be, 16 MiB, or one that nests more than 64 deep, is
+// the end of the context.
 //
 // # Safety
 //
