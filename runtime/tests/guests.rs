@@ -19,8 +19,8 @@ use tractor_runtime::sync::{Event, channel};
 use tractor_runtime::testing::VirtualClock;
 use tractor_runtime::time::{now, sleep, sleep_forever};
 use tractor_runtime::{
-    CancelScope, ChildCancelled, Guest, Progress, Result, Runtime, checkpoint, in_runtime, nursery,
-    shield_for,
+    CancelScope, CancelToken, ChildCancelled, Guest, Progress, Result, Runtime, checkpoint,
+    checkpoint_if_cancelled, in_runtime, nursery, shield_for,
 };
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -463,6 +463,77 @@ fn guest_lives_inside_of_the_task_of_another() {
         });
         assert_eq!(host(outer).unwrap(), 5);
         assert!(!in_runtime());
+    });
+}
+
+#[test]
+fn guest_is_cancelled_by_a_task_that_is_not_cancelled_with_it() {
+    guarded(|| {
+        let cancelled = host(guest(async || {
+            let mut inner = guest(async || Ok(sleep_forever().await?));
+            settle(&mut inner);
+            inner.root().cancel();
+            checkpoint_if_cancelled().await?;
+            let Progress::Done(result) = inner.turn(LONG) else {
+                panic!("it was cancelled");
+            };
+            checkpoint().await?;
+            Ok(result.unwrap_err().is_cancelled())
+        }));
+        assert!(cancelled.unwrap());
+    });
+}
+
+#[test]
+fn guest_cancels_the_task_that_gives_it_its_turn() {
+    guarded(|| {
+        let caught = host(guest(async || {
+            let scope = CancelScope::new();
+            let handle = scope.handle();
+            let outcome = scope.run(async {
+                let mut inner = guest(async || {
+                    handle.cancel();
+                    checkpoint_if_cancelled().await?; // it is not in that scope
+                    Ok(())
+                });
+                assert!(matches!(inner.turn(LONG), Progress::Done(Ok(()))));
+                checkpoint_if_cancelled().await?;
+                Ok(())
+            });
+            Ok(outcome.await?.is_cancelled())
+        }));
+        assert!(caught.unwrap());
+    });
+}
+
+#[test]
+fn token_cancels_the_task_that_runs_and_those_of_a_guest() {
+    guarded(|| {
+        let token = CancelToken::new();
+        let caught = host(guest(async || {
+            let outcome = token.run(async {
+                let mut inner = guest(async || {
+                    nursery(async |n| {
+                        // More scopes than the other runtime has, so that each of its is one here.
+                        for _ in 0..8 {
+                            n.start_soon(async { Ok(sleep_forever().await?) });
+                        }
+                        let outcome = token.run(async { Ok(sleep_forever().await?) }).await?;
+                        n.cancel();
+                        Ok(outcome.is_cancelled())
+                    })
+                    .await
+                });
+                settle(&mut inner);
+                token.cancel();
+                checkpoint_if_cancelled().await.unwrap_err();
+                assert!(matches!(inner.turn(LONG), Progress::Done(Ok(true))));
+                checkpoint_if_cancelled().await?;
+                Ok(())
+            });
+            Ok(outcome.await?.is_cancelled())
+        }));
+        assert!(caught.unwrap());
     });
 }
 

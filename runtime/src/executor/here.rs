@@ -248,13 +248,15 @@ impl Here {
         HERE.with(|here| (here.cancel_points.get(), here.schedule_points.get()))
     }
 
+    /// How often flags in trees have changed on this thread.
     #[inline]
-    fn changes() -> u64 {
+    pub(crate) fn changes() -> u64 {
         HERE.with(|here| here.changes.get())
     }
 
+    /// Looks again whether this place is cancelled, if flags changed since there were so many changes.
     #[inline]
-    fn look_again(changes: u64) {
+    pub(crate) fn look_again(changes: u64) {
         if Self::changes() != changes {
             Self::refresh();
         }

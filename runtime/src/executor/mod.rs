@@ -249,6 +249,7 @@ fn wake_here(key: Key) -> bool {
 pub(crate) struct Entered {
     before: Option<Rc<Core>>,
     place: Place,
+    changes: u64,
 }
 
 impl Drop for Entered {
@@ -256,6 +257,8 @@ impl Drop for Entered {
         let before = self.before.take();
         let ours = CURRENT.with(|current| std::mem::replace(&mut *current.borrow_mut(), before));
         Here::restore(self.place);
+        // Whoever ran may have cancelled the scope that this goes back to.
+        Here::look_again(self.changes);
         drop(ours);
     }
 }
@@ -299,6 +302,7 @@ impl Core {
         Entered {
             before,
             place: Here::replace(Place::NOWHERE),
+            changes: Here::changes(),
         }
     }
 
@@ -573,12 +577,12 @@ impl Core {
         *self.woken.borrow_mut() = woken;
     }
 
-    /// The flag of the place where we are may have changed under us.
+    /// The flag of the place where we are may have changed under us. If that is a place of another
+    /// runtime, its node is none of this tree.
     #[inline]
     pub(crate) fn refresh_here(&self) {
-        let node = Here::node();
-        if node != NodeId::NONE {
-            Here::set_cancelled(self.tree.borrow().is_effective(node));
+        if Here::executor() == Some(self.id()) {
+            Here::set_cancelled(self.tree.borrow().is_effective(Here::node()));
         }
     }
 
