@@ -7,6 +7,7 @@ use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use common::{Log, guarded, trial, trial_in_real_time};
 use futures::FutureExt;
 use tractor_runtime::sync::{Event, Sender, channel};
 use tractor_runtime::testing::wait_all_tasks_blocked;
+use tractor_runtime::thread::{active_threads, run_sync};
 use tractor_runtime::time::{now, sleep, sleep_forever, sleep_until};
 use tractor_runtime::{
     CancelScope, Nursery, Result, Runtime, ScopeHandle, check_cancelled, checkpoint, fail_after,
@@ -148,6 +150,43 @@ fn scopes_carried_to_another_runtime_are_refused() {
             let text = carried_over(|| future).expect("it panics");
             assert!(text.contains("begun in"), "{text}");
         }
+    });
+}
+
+#[test]
+fn call_carried_to_another_runtime_is_waited_for_there() {
+    guarded(|| {
+        let (open, gate) = mpsc::channel();
+        let mut call: Boxed<_> = run(async || {
+            let mut call: Boxed<_> = Box::pin(run_sync(move || {
+                gate.recv().unwrap();
+                "done"
+            }));
+            while active_threads() == 0 {
+                assert!(poll_once(&mut call).await.is_pending());
+                checkpoint().await?;
+            }
+            Ok(call)
+        })
+        .unwrap();
+        run(async || {
+            nursery(async |n| {
+                let scope = CancelScope::new();
+                let handle = scope.handle();
+                let waiting = n.start_soon(scope.run(async { call.as_mut().await }));
+                wait_all_tasks_blocked().await?;
+                handle.cancel();
+                for _ in 0..10 {
+                    wait_all_tasks_blocked().await?;
+                    assert!(!waiting.is_finished());
+                }
+                open.send(())?;
+                assert_eq!(waiting.await?.completed(), Some("done"));
+                Ok(())
+            })
+            .await
+        })
+        .unwrap();
     });
 }
 

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use super::tree::{MayDrop, NodeId};
 use crate::cause::Cancelled;
-use crate::executor::{Core, Foreign, Here, watch};
+use crate::executor::{Core, Foreign, Here, current, watch};
 
 pin_project! {
     #[derive(Debug)]
@@ -166,6 +166,10 @@ impl Hold {
     /// Holds the frames of whoever polls now.
     #[inline]
     pub(crate) fn follow(&mut self) {
+        if Here::executor().is_some_and(|executor| executor != self.core.id()) {
+            // It was carried to another runtime, whose nodes are none of this one's tree.
+            *self = Self::here(current());
+        }
         let node = Here::node();
         if node != self.node {
             self.core.tree_mut(|tree| {
