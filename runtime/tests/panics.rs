@@ -3,10 +3,12 @@
 
 mod common;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use common::{Boom, Log, NoteDrop, guarded, trial};
@@ -35,6 +37,18 @@ impl Drop for Bomb {
         panic!("{}", self.0);
     }
 }
+
+/// An error that panics when it is shown.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("unspeakable");
+    }
+}
+
+impl std::error::Error for Unspeakable {}
 
 // extra::panic_in_child
 #[test]
@@ -312,6 +326,48 @@ fn children_are_dropped_while_the_parent_unwinds() {
         assert!(text(&*result.unwrap_err()).contains("unwinding"));
         assert_eq!(dropped.get(), 10);
         assert_eq!(Rc::strong_count(&owned), 1);
+    });
+}
+
+#[test]
+fn error_that_panics_when_it_is_shown_fails_its_nursery_as_any_other() {
+    trial(async || {
+        let log = Log::default();
+        for by_the_body in [false, true] {
+            let wakers = RefCell::new(Vec::new());
+            let fails = async || {
+                poll_fn(|cx| {
+                    wakers.borrow_mut().push(cx.waker().clone());
+                    Poll::Ready(())
+                })
+                .await;
+                Err::<(), _>(Error::from(Unspeakable))
+            };
+            let error = nursery(async |n| {
+                n.start_soon(async {
+                    let result = sleep_forever().await;
+                    shield(sleep(SECOND)).await?;
+                    log.note("sibling cleaned up");
+                    Ok(result?)
+                });
+                wait_all_tasks_blocked().await?;
+                if by_the_body {
+                    return fails().await;
+                }
+                n.start_soon(fails());
+                Ok(())
+            })
+            .await
+            .unwrap_err();
+            assert!(error.is::<Unspeakable>());
+            // Nothing that could be woken is left of it.
+            for waker in wakers.take() {
+                waker.wake();
+            }
+            checkpoint().await?;
+        }
+        assert_eq!(log.count(), 2);
+        Ok(())
     });
 }
 

@@ -495,7 +495,7 @@ impl<'scope, 'env> Nursery<'scope, 'env> {
         };
         if let Some(error) = error {
             self.failed(core, error, |error| {
-                self.blame(core, seat.node, format!("a child failed: {error}"))
+                self.blame(core, seat.node, format!("a child failed: {}", text(error)))
             });
         }
         self.unseat(core, seat);
@@ -760,7 +760,7 @@ fn poll_body<T, F: Future<Output = Result<T>>>(
     match (result, dropped) {
         (Ok(Ok(done)), Ok(())) => *value = Some(done),
         (Ok(Err(error)), Ok(())) => nursery.failed(core, error, |error| {
-            nursery.blame(core, scope, format!("the body failed: {error}"))
+            nursery.blame(core, scope, format!("the body failed: {}", text(error)))
         }),
         (Ok(_), Err(panic)) | (Err(panic), Ok(())) => {
             let cause = nursery.blame(core, scope, "the body panicked".to_owned());
@@ -828,6 +828,12 @@ fn abandon<F>(nursery: &Nursery<'_, '_>, mut body: Pin<&mut Option<F>>) {
         Some(panic) => resume_unwind(panic),
         None => {}
     }
+}
+
+/// What an error says of itself. That is foreign code: a panic in it is no reason to drop the siblings.
+fn text(error: &Error) -> String {
+    catch_unwind(AssertUnwindSafe(|| error.to_string()))
+        .unwrap_or_else(|_| "its error panics when it is shown".to_owned())
 }
 
 fn log_panic(location: &'static Location<'static>, panic: &(dyn Any + Send)) {
