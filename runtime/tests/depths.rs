@@ -159,3 +159,31 @@ fn hundred_thousand_errors_in_one_nursery() {
         Ok(())
     });
 }
+
+#[test]
+fn hundred_thousand_tasks_wait_for_one_child() {
+    trial(async || {
+        let got = Cell::new(0);
+        nursery(async |n| {
+            let child = n
+                .start_soon(async {
+                    wait_all_tasks_blocked().await?;
+                    Ok(1)
+                })
+                .shared();
+            for _ in 0..100_000 {
+                let child = child.clone();
+                let got = &got;
+                n.start_soon(async move {
+                    let one = child.await?;
+                    got.set(got.get() + one);
+                    Ok(())
+                });
+            }
+            Ok(())
+        })
+        .await?;
+        assert_eq!(got.get(), 100_000);
+        Ok(())
+    });
+}

@@ -6,7 +6,8 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use common::{Log, NoteDrop, guarded, trial};
@@ -343,6 +344,35 @@ fn destructors_at_the_end_of_a_run_see_their_runtime() {
         .unwrap_err();
         assert!(error.is_cancelled());
         assert!(seen.get());
+    });
+}
+
+#[test]
+fn who_waits_for_a_child_no_more_leaves_nothing() {
+    struct Counted;
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {}
+    }
+    trial(async || {
+        nursery(async |n| {
+            let child = n.start_soon(async { Ok(sleep_forever().await?) });
+            let shared = n.start_soon(async { Ok(sleep_forever().await?) }).shared();
+            let counted = Arc::new(Counted);
+            let waker = Waker::from(counted.clone());
+            let before = Arc::strong_count(&counted);
+            let mut cx = Context::from_waker(&waker);
+            for _ in 0..3 {
+                let mut gone = pin!(child.gone());
+                let mut value = pin!(shared.clone());
+                assert!(gone.as_mut().poll(&mut cx).is_pending());
+                assert!(value.as_mut().poll(&mut cx).is_pending());
+            }
+            assert_eq!(Arc::strong_count(&counted), before);
+            n.cancel();
+            Ok(())
+        })
+        .await?;
+        Ok(())
     });
 }
 

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::task::{TaskHandle, told};
+use super::task::{Place, TaskHandle, told};
 use crate::cause::CancelCause;
 use crate::error::Result;
 use crate::executor::Leaf;
@@ -40,6 +40,7 @@ impl<'scope, T: Clone> TaskHandle<'scope, T> {
                 handle: self,
                 result: RefCell::new(None),
             }),
+            place: None,
             leaf: Leaf::default(),
         }
     }
@@ -55,6 +56,7 @@ impl<'scope, T: Clone> TaskHandle<'scope, T> {
 /// Those of awaiting a [`TaskHandle`].
 pub struct SharedTask<'scope, T> {
     shared: Rc<Shared<'scope, T>>,
+    place: Place,
     leaf: Leaf,
 }
 
@@ -85,6 +87,7 @@ impl<T> Clone for SharedTask<'_, T> {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),
+            place: None,
             leaf: Leaf::default(),
         }
     }
@@ -94,10 +97,14 @@ impl<T: Clone> Future for SharedTask<'_, T> {
     type Output = Result<T>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        let Self { shared, leaf } = self.get_mut();
+        let Self {
+            shared,
+            place,
+            leaf,
+        } = self.get_mut();
         let polled = leaf.poll(cx, |cx| {
             if shared.result.borrow().is_none() {
-                match shared.handle.poll_end(cx) {
+                match shared.handle.poll_end(place, cx) {
                     Poll::Ready(result) => shared.result.replace(Some(result)),
                     Poll::Pending => return Poll::Pending,
                 };
@@ -110,6 +117,12 @@ impl<T: Clone> Future for SharedTask<'_, T> {
 }
 
 impl<T> Unpin for SharedTask<'_, T> {}
+
+impl<T> Drop for SharedTask<'_, T> {
+    fn drop(&mut self) {
+        self.shared.handle.leave(&mut self.place);
+    }
+}
 
 impl<T> fmt::Debug for SharedTask<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

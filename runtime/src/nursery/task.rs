@@ -20,6 +20,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use slab::Slab;
+
 use crate::cause::{CancelCause, CancelKind, Cancelled};
 use crate::error::{Error, Result};
 use crate::executor::{Core, Here, Leaf, current};
@@ -66,7 +68,8 @@ struct Join<T> {
     value: Cell<Option<T>>,
     end: RefCell<Option<End>>,
     wanted: Cell<bool>,
-    waiting: RefCell<Vec<Waker>>,
+    /// Those who wait for the end.
+    waiting: RefCell<Slab<Waker>>,
 }
 
 impl<T, F: Future<Output = Result<T>>> Task<F, T> {
@@ -129,7 +132,7 @@ impl<T, F: Future<Output = Result<T>>> Child for Task<F, T> {
 
     fn end(&self, end: End) {
         self.join.end.replace(Some(end));
-        for waker in self.join.waiting.take() {
+        for (_, waker) in self.join.waiting.take() {
             waker.wake();
         }
     }
@@ -160,17 +163,22 @@ pub(crate) fn lend<'env>(nursery: &Rc<Nursery<'static, 'static>>) -> &'env Nurse
     unsafe { &*nursery.cast() }
 }
 
+/// The place of one who waits for the end of a child, if he does.
+pub(super) type Place = Option<u32>;
+
 /// The side of a child that its handle sees.
 pub(crate) trait Joinable<T> {
-    fn poll_end(&self, cx: &Context<'_>) -> Poll<Result<T>>;
-    fn poll_gone(&self, cx: &Context<'_>) -> Poll<()>;
+    fn poll_end(&self, place: &mut Place, cx: &Context<'_>) -> Poll<Result<T>>;
+    fn poll_gone(&self, place: &mut Place, cx: &Context<'_>) -> Poll<()>;
+    /// Gives up a place among those who wait.
+    fn leave(&self, place: &mut Place);
     fn is_gone(&self) -> bool;
     fn unwanted(&self);
 }
 
 impl<T, F> Joinable<T> for Task<F, T> {
-    fn poll_end(&self, cx: &Context<'_>) -> Poll<Result<T>> {
-        if self.poll_gone(cx).is_pending() {
+    fn poll_end(&self, place: &mut Place, cx: &Context<'_>) -> Poll<Result<T>> {
+        if self.poll_gone(place, cx).is_pending() {
             return Poll::Pending;
         }
         let end = self.join.end.borrow();
@@ -196,15 +204,34 @@ impl<T, F> Joinable<T> for Task<F, T> {
         }))
     }
 
-    fn poll_gone(&self, cx: &Context<'_>) -> Poll<()> {
+    fn poll_gone(&self, place: &mut Place, cx: &Context<'_>) -> Poll<()> {
         if self.is_gone() {
             return Poll::Ready(());
         }
-        let mut waiting = self.join.waiting.borrow_mut();
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
+        let waker = cx.waker();
+        let before = {
+            let mut waiting = self.join.waiting.borrow_mut();
+            match *place {
+                None => {
+                    *place = Some(waiting.insert(waker.clone()) as u32);
+                    None
+                }
+                Some(key) if waiting[key as usize].will_wake(waker) => None,
+                Some(key) => Some(std::mem::replace(&mut waiting[key as usize], waker.clone())),
+            }
+        };
+        drop(before);
         Poll::Pending
+    }
+
+    fn leave(&self, place: &mut Place) {
+        // At the end all leave.
+        if let Some(key) = place.take()
+            && !self.is_gone()
+        {
+            let waker = self.join.waiting.borrow_mut().remove(key as usize);
+            drop(waker);
+        }
     }
 
     fn is_gone(&self) -> bool {
@@ -232,6 +259,7 @@ pub struct TaskHandle<'scope, T> {
     task: Rc<dyn Joinable<T> + 'scope>,
     /// Where the child is; nowhere if it was refused.
     seat: Option<(Rc<Core>, NodeId)>,
+    place: Place,
     leaf: Leaf,
 }
 
@@ -243,6 +271,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
         Self {
             task,
             seat,
+            place: None,
             leaf: Leaf::default(),
         }
     }
@@ -252,8 +281,12 @@ impl<'scope, T> TaskHandle<'scope, T> {
     }
 
     /// What became of the child. Once.
-    pub(super) fn poll_end(&self, cx: &Context<'_>) -> Poll<Result<T>> {
-        self.task.poll_end(cx)
+    pub(super) fn poll_end(&self, place: &mut Place, cx: &Context<'_>) -> Poll<Result<T>> {
+        self.task.poll_end(place, cx)
+    }
+
+    pub(super) fn leave(&self, place: &mut Place) {
+        self.task.leave(place);
     }
 
     /// Cancels this child alone. Its nursery and its siblings go on.
@@ -297,6 +330,7 @@ impl<'scope, T> TaskHandle<'scope, T> {
     pub fn gone(&self) -> Gone<'_, 'scope, T> {
         Gone {
             handle: self,
+            place: None,
             leaf: Leaf::default(),
         }
     }
@@ -317,8 +351,10 @@ impl<T> Future for TaskHandle<'_, T> {
     type Output = Result<T>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        let Self { task, leaf, .. } = self.get_mut();
-        let polled = leaf.poll(cx, |cx| task.poll_end(cx));
+        let Self {
+            task, place, leaf, ..
+        } = self.get_mut();
+        let polled = leaf.poll(cx, |cx| task.poll_end(place, cx));
         polled.map(|result| told(result?))
     }
 }
@@ -337,6 +373,7 @@ impl<T> Unpin for TaskHandle<'_, T> {}
 
 impl<T> Drop for TaskHandle<'_, T> {
     fn drop(&mut self) {
+        self.task.leave(&mut self.place);
         self.task.unwanted();
     }
 }
@@ -353,6 +390,7 @@ impl<T> fmt::Debug for TaskHandle<'_, T> {
 #[must_use = "futures do nothing unless awaited"]
 pub struct Gone<'a, 'scope, T> {
     handle: &'a TaskHandle<'scope, T>,
+    place: Place,
     leaf: Leaf,
 }
 
@@ -360,8 +398,18 @@ impl<T> Future for Gone<'_, '_, T> {
     type Output = std::result::Result<(), Cancelled>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { handle, leaf } = self.get_mut();
-        leaf.poll(cx, |cx| handle.task.poll_gone(cx))
+        let Self {
+            handle,
+            place,
+            leaf,
+        } = self.get_mut();
+        leaf.poll(cx, |cx| handle.task.poll_gone(place, cx))
+    }
+}
+
+impl<T> Drop for Gone<'_, '_, T> {
+    fn drop(&mut self) {
+        self.handle.leave(&mut self.place);
     }
 }
 
