@@ -862,10 +862,20 @@ fn scope_dropped_before_its_first_poll() {
     trial(async || {
         let scope = CancelScope::new();
         let handle = scope.handle();
-        drop(scope.run(async { Ok(()) }));
+        let running = scope.run(async { Ok(()) });
+        assert!(!handle.is_exited());
+        drop(running);
+        assert!(handle.is_exited() && !handle.is_active());
         handle.cancel();
         checkpoint().await?;
-        assert!(!handle.cancelled_caught());
+        assert!(handle.cancel_called() && !handle.cancelled_caught());
+
+        let scope = CancelScope::new().deadline(now() + SECOND);
+        let handle = scope.handle();
+        handle.cancel();
+        drop(scope.run(async { Ok(()) }));
+        assert!(handle.is_exited() && handle.cancel_called());
+        assert_eq!(handle.deadline(), Some(now() + SECOND));
         Ok(())
     });
 }

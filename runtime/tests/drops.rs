@@ -15,8 +15,9 @@ use tractor_runtime::sync::Event;
 use tractor_runtime::testing::wait_all_tasks_blocked;
 use tractor_runtime::time::{now, sleep, sleep_forever};
 use tractor_runtime::{
-    CancelScope, Nursery, NurseryClosed, NurseryHandle, Result, TaskStatus,
-    cancel_shielded_checkpoint, checkpoint, in_runtime, nursery, run,
+    CancelScope, EffectiveDeadline, Nursery, NurseryClosed, NurseryHandle, Progress, Result,
+    Runtime, ScopeHandle, TaskStatus, cancel_shielded_checkpoint, checkpoint,
+    current_effective_deadline, in_runtime, nursery, run,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -315,6 +316,59 @@ fn handles_that_outlive_the_runtime_do_nothing() {
         n.cancel();
         assert!(n.is_closed());
         assert!(n.start_soon(async { Ok(()) }).is_err());
+    });
+}
+
+#[test]
+fn scopes_that_were_not_left_when_the_runtime_ended_can_be_asked() {
+    struct Asks([ScopeHandle; 3], Rc<Cell<u32>>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            for scope in &self.0 {
+                scope.cancel();
+                scope.set_shield(true);
+                scope.stop(SECOND);
+                assert!(!scope.cancel_called() && !scope.is_effectively_cancelled());
+                assert!(!scope.is_stopping() && scope.is_active());
+            }
+            assert_eq!(current_effective_deadline(), EffectiveDeadline::None);
+            self.1.set(self.1.get() + 1);
+        }
+    }
+    guarded(|| {
+        let asked = Rc::new(Cell::new(0));
+        let mut runtime = Runtime::builder().build();
+        let root = runtime.root();
+        let mut guest = runtime
+            .guest(async || {
+                nursery(async |n| {
+                    let other = CancelScope::new();
+                    let asks = Asks([root.clone(), n.scope(), other.handle()], asked.clone());
+                    n.start_soon(async move {
+                        let _asks = asks;
+                        Ok(sleep_forever().await?)
+                    });
+                    other.run(async { Ok(sleep_forever().await?) }).await
+                })
+                .await
+            })
+            .unwrap();
+        assert!(matches!(guest.turn(Duration::ZERO), Progress::Idle));
+        drop(guest);
+        assert_eq!(asked.get(), 1);
+
+        let (handle, running) = run(async || {
+            let scope = CancelScope::new();
+            let handle = scope.handle();
+            let mut running = Box::pin(scope.run(async { Ok(sleep_forever().await?) }));
+            let polled = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
+            assert!(polled.is_pending());
+            Ok((handle, running))
+        })
+        .unwrap();
+        assert!(handle.is_active() && !handle.cancel_called());
+        drop(running);
+        assert!(handle.is_exited() && !handle.cancel_called());
     });
 }
 

@@ -157,8 +157,9 @@ pin_project! {
     impl<F> PinnedDrop for Scoped<F> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if let Some(link) = this.frame.link() {
-                this.entry.abandon(&link.core, link.node);
+            match this.frame.link() {
+                Some(link) => this.entry.abandon(&link.core, link.node),
+                None => this.entry.give_up(),
             }
         }
     }

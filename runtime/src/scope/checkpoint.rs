@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::frame::Hold;
-use super::tree::{EffectiveDeadline, NodeId};
+use super::tree::EffectiveDeadline;
 use crate::cause::Cancelled;
 use crate::executor::{Here, Leaf, current};
 
@@ -71,19 +71,14 @@ pub fn check_cancelled() -> Result<(), Cancelled> {
 }
 
 /// When the current scope will be cancelled by the clock: the earliest deadline of it and of those
-/// around it, up to the first shield. Does not look at the clock.
+/// around it, up to the first shield. Does not look at the clock. Where no task runs, none applies.
 ///
 /// # Panics
 ///
 /// Outside of a runtime.
 #[track_caller]
 pub fn current_effective_deadline() -> EffectiveDeadline {
-    let node = Here::node();
-    assert!(
-        node != NodeId::NONE,
-        "this needs a task of a running tractor runtime"
-    );
-    current().tree(|tree| tree.effective_deadline(node))
+    current().tree(|tree| tree.effective_deadline(Here::node()))
 }
 
 /// The future of [`checkpoint`].

@@ -65,6 +65,14 @@ impl Spec {
 }
 
 impl When {
+    /// The moment, if it is known before the entry.
+    fn moment(self) -> Option<Instant> {
+        match self {
+            Self::At(when) => Some(when),
+            Self::In(_) => None,
+        }
+    }
+
     fn counted_from(self, now: Instant) -> Instant {
         match self {
             Self::At(when) => when,
@@ -194,7 +202,8 @@ impl ScopeHandle {
                 }
                 spec.cause.is_some()
             }
-            Phase::Active { .. } => unreachable!("an active scope was answered above"),
+            // Its runtime is over, and its clock with it.
+            Phase::Active { core, node } => core.tree(|tree| tree.is_cancel_called(*node)),
         }
     }
 
@@ -220,10 +229,7 @@ impl ScopeHandle {
     /// which it will count.
     pub fn deadline(&self) -> Option<Instant> {
         match &*self.0.borrow() {
-            Phase::Unentered(spec) => match spec.deadline {
-                Some(When::At(deadline)) => Some(deadline),
-                _ => None,
-            },
+            Phase::Unentered(spec) => spec.deadline.and_then(When::moment),
             Phase::Active { core, node } => core.tree(|tree| tree.deadline(*node)),
             Phase::Exited(exit) => exit.deadline,
         }
@@ -283,7 +289,7 @@ impl ScopeHandle {
         matches!(&*self.0.borrow(), Phase::Active { .. })
     }
 
-    /// Whether the scope was left, or dropped.
+    /// Whether the scope was left, or the future that runs it was dropped.
     pub fn is_exited(&self) -> bool {
         matches!(&*self.0.borrow(), Phase::Exited(_))
     }
@@ -317,6 +323,20 @@ impl ScopeHandle {
         match &*self.0.borrow() {
             Phase::Active { core, node } if !core.is_closed() => Some((core.clone(), *node)),
             _ => None,
+        }
+    }
+
+    /// Nobody can enter the scope any more, if nobody has.
+    fn give_up(&self) {
+        let phase = &mut *self.0.borrow_mut();
+        if let Phase::Unentered(spec) = phase {
+            *phase = Phase::Exited(Exit {
+                cancel_called: spec.cause.is_some(),
+                caught: false,
+                cause: spec.cause.take(),
+                deadline: spec.deadline.and_then(When::moment),
+                shielded: spec.shield,
+            });
         }
     }
 
@@ -440,6 +460,13 @@ impl Entry {
             handle.exit(core, node, caught);
         }
         result
+    }
+
+    /// Leaves a scope whose future is dropped before it was polled.
+    pub(crate) fn give_up(&self) {
+        if let Self::Handle(handle) = self {
+            handle.give_up();
+        }
     }
 
     /// Leaves a scope whose future is dropped.
