@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use common::{Log, trial};
 use tractor_runtime::sync::{
-    Arrival, Barrier, Borrower, CapacityLimiter, Condition, Event, LimiterToken, Lock, LockGuard,
-    Receiver, Semaphore, SemaphorePermit, Sender, channel,
+    Arrival, Barrier, Borrower, BroadcastSender, CapacityLimiter, Condition, Event, LimiterToken,
+    Lock, LockGuard, Receiver, Semaphore, SemaphorePermit, Sender, broadcast, channel,
 };
 use tractor_runtime::testing::{assert_checkpoints, wait_all_tasks_blocked};
 use tractor_runtime::time::sleep;
@@ -703,5 +703,37 @@ fn barrier_does_not_count_who_was_cancelled() {
             Ok(())
         })
         .await
+    });
+}
+
+#[test]
+fn item_that_nobody_receives_may_use_the_broadcast_when_it_is_dropped() {
+    type Shared = Rc<RefCell<Option<BroadcastSender<Asks>>>>;
+    #[derive(Clone)]
+    struct Asks(Shared, Rc<Cell<usize>>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            if let Some(sender) = &*self.0.borrow() {
+                assert_eq!(sender.len(), sender.receivers());
+                drop(sender.subscribe());
+                self.1.set(self.1.get() + 1);
+            }
+        }
+    }
+    trial(async || {
+        let (shared, asked) = (Shared::default(), Rc::new(Cell::new(0)));
+        let (sender, receiver) = broadcast(1);
+        shared.replace(Some(sender.clone()));
+        let send = || sender.send(Asks(shared.clone(), asked.clone()));
+        assert_eq!(send(), 1);
+        assert_eq!(send(), 1); // takes the place of the other
+        assert_eq!(asked.get(), 1);
+        drop(receiver);
+        assert_eq!(asked.get(), 2);
+        assert_eq!(send(), 0);
+        assert_eq!(asked.get(), 3);
+        let last = shared.take();
+        drop(last);
+        Ok(())
     });
 }

@@ -79,10 +79,11 @@ impl<T> Items<T> {
         self.first + self.held.len() as u64
     }
 
+    /// Takes an item in. What comes back is to be dropped when nothing is borrowed.
     fn push(&mut self, item: Rc<T>) -> Option<Held<T>> {
         if self.receivers == 0 {
             self.first += 1;
-            return None;
+            return Some(Held { item, unseen: 0 });
         }
         let full = self.held.len() == self.capacity;
         let oldest = if full { self.pop() } else { None };
@@ -138,12 +139,12 @@ impl<T> BroadcastSender<T> {
     /// Sends an item to all who receive now; to how many. Never waits. If nobody does, it is
     /// dropped.
     pub fn send(&self, item: T) -> usize {
-        let (receivers, oldest) = {
+        let (receivers, unheld) = {
             let mut items = self.shared.items.borrow_mut();
             let item = Rc::new(item);
             (items.receivers, items.push(item))
         };
-        drop(oldest);
+        drop(unheld);
         self.shared.bell.ring();
         receivers
     }
