@@ -19,8 +19,8 @@ use tractor_runtime::sync::{Event, channel};
 use tractor_runtime::testing::VirtualClock;
 use tractor_runtime::time::{now, sleep, sleep_forever};
 use tractor_runtime::{
-    CancelScope, CancelToken, ChildCancelled, Guest, Progress, Result, Runtime, checkpoint,
-    checkpoint_if_cancelled, in_runtime, nursery, shield_for,
+    CancelScope, CancelToken, ChildCancelled, Guest, Progress, Result, Runtime, TaskStatus,
+    checkpoint, checkpoint_if_cancelled, in_runtime, nursery, shield_for,
 };
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -534,6 +534,24 @@ fn token_cancels_the_task_that_runs_and_those_of_a_guest() {
             Ok(outcome.await?.is_cancelled())
         }));
         assert!(caught.unwrap());
+    });
+}
+
+#[test]
+fn start_in_a_nursery_of_another_runtime_is_refused() {
+    guarded(|| {
+        let outer = guest(async || {
+            nursery(async |n| {
+                let start = async || n.start(async |_: TaskStatus<()>| Ok(())).await;
+                let mut inner = guest(start);
+                let turn = catch_unwind(AssertUnwindSafe(|| inner.turn(LONG)));
+                let panic = turn.expect_err("its scope is not of that tree");
+                assert!(panic.downcast_ref::<&str>().unwrap().contains("`start`"));
+                Ok(())
+            })
+            .await
+        });
+        host(outer).unwrap();
     });
 }
 

@@ -263,6 +263,10 @@ impl<'scope, 'env> Nursery<'scope, 'env> {
     /// The child's own error, if it failed before it was ready, and then the nursery does not fail;
     /// [`NotStarted`](super::NotStarted) if it ended without a word;
     /// [`NurseryClosed`](super::NurseryClosed).
+    ///
+    /// # Panics
+    ///
+    /// When awaited in another runtime than the nursery's, whose scopes the child cannot be in.
     #[track_caller]
     pub fn start<V: 'scope>(
         &'scope self,
@@ -352,6 +356,12 @@ impl<'scope, 'env> Nursery<'scope, 'env> {
         let (core, node, list) = (place.link.core.clone(), place.link.node, place.list);
         self.place.replace(Some(place));
         (core, node, list)
+    }
+
+    /// Whether the code that runs is a task of the runtime that the nursery is in.
+    pub(super) fn is_of_this_runtime(&self) -> bool {
+        let (core, ..) = self.place();
+        Here::executor() == Some(core.id())
     }
 
     /// Where the nursery is, for a poll of it, which it follows; `None` if it has to be opened.

@@ -227,6 +227,10 @@ where
             if this.nursery.is_closed() {
                 return Poll::Ready(Err(NurseryClosed { _private: () }.into()));
             }
+            assert!(
+                this.nursery.is_of_this_runtime(),
+                "`start` was awaited outside of the tractor runtime that the nursery is in"
+            );
             this.waiting = Some(this.begin(child, origin));
         }
         let waiting = this.waiting.as_mut();
