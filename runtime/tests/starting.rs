@@ -4,14 +4,16 @@ mod common;
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::{Future, poll_fn};
+use std::task::Poll;
 use std::time::Duration;
 
-use common::{Boom, Log, booms, trial};
+use common::{Boom, Log, NoteDrop, booms, trial};
 use tractor_runtime::testing::wait_all_tasks_blocked;
 use tractor_runtime::time::{now, sleep, sleep_forever};
 use tractor_runtime::{
-    CancelScope, EffectiveDeadline, Error, NotStarted, NurseryOptions, Result, TaskStatus,
-    checkpoint, current_effective_deadline, move_on_after, nursery, shield,
+    CancelKind, CancelScope, EffectiveDeadline, Error, NotStarted, NurseryOptions, Result,
+    TaskStatus, checkpoint, current_effective_deadline, move_on_after, nursery, shield,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -414,4 +416,40 @@ fn start_of_a_child_in_a_nursery_with_a_deadline() {
         assert_eq!(outcome.completed(), Some(()));
         Ok(())
     });
+}
+
+#[test]
+fn start_that_is_dropped_before_it_gave_the_value_cancels_the_child() {
+    for starts in [false, true] {
+        trial(async move || {
+            let log = Log::default();
+            nursery(async |n| {
+                let mut start = Box::pin(n.start(async |status: TaskStatus<NoteDrop<'_>>| {
+                    let _kept = match starts {
+                        true => {
+                            status.started(NoteDrop(&log, "value dropped"));
+                            None
+                        }
+                        false => Some(status),
+                    };
+                    let cancelled = sleep_forever().await.unwrap_err();
+                    assert_eq!(cancelled.cause().kind(), CancelKind::ParentCancelled);
+                    shield(sleep(SECOND)).await?;
+                    log.note("child cleaned up");
+                    Ok(())
+                }));
+                let polled = poll_fn(|cx| Poll::Ready(start.as_mut().poll(cx))).await;
+                assert!(polled.is_pending());
+                wait_all_tasks_blocked().await?;
+                drop(start);
+                checkpoint().await?; // the nursery itself goes on
+                log.note("body done");
+                Ok(())
+            })
+            .await?;
+            let expected = ["value dropped", "body done", "child cleaned up"];
+            assert_eq!(log.seen(), expected[usize::from(!starts)..]);
+            Ok(())
+        });
+    }
 }

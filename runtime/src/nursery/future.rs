@@ -255,8 +255,8 @@ impl<'scope, 'env> Nursery<'scope, 'env> {
     ///
     /// Until then the child is in the scope of the caller, and from then on in the nursery's. So
     /// a caller that is cancelled cancels the child, and waits for it: the result is then what the
-    /// child made of it. If this future is dropped by a foreign combinator, the child is
-    /// cancelled, and the nursery waits for it.
+    /// child made of it. If this future is dropped by a foreign combinator before it gave the
+    /// value, the child is cancelled, also if it has started, and the nursery waits for it.
     ///
     /// # Errors
     ///

@@ -155,21 +155,22 @@ struct Waiting<V> {
 }
 
 impl<V> Drop for Waiting<V> {
-    /// The caller is dropped before it had its answer: the child is left to the nursery.
+    /// The caller is dropped before it had its answer: the child is left to the nursery, cancelled.
     fn drop(&mut self) {
         let state = &self.state;
-        match state.phase.replace(Phase::Over) {
-            Phase::Silent | Phase::Kept(_) => {
-                let cause = CancelCause::new(CancelKind::ParentCancelled)
-                    .with_reason("the call that started it was dropped");
-                let child = state.child.get();
-                state
-                    .core
-                    .change(|tree, woken| tree.cancel(child, &cause, woken));
-                state.nursery.adopt(child);
-                state.resolved();
-            }
-            Phase::Adopted(_) | Phase::Ended(_) | Phase::Over => {}
+        let phase = state.phase.replace(Phase::Over);
+        if matches!(phase, Phase::Ended(_) | Phase::Over) {
+            return;
+        }
+        let cause = CancelCause::new(CancelKind::ParentCancelled)
+            .with_reason("the call that started it was dropped");
+        let child = state.child.get();
+        state
+            .core
+            .change(|tree, woken| tree.cancel(child, &cause, woken));
+        if !matches!(phase, Phase::Adopted(_)) {
+            state.nursery.adopt(child);
+            state.resolved();
         }
     }
 }
