@@ -11,10 +11,12 @@ use common::{Cell, HangGuard, in_every_cell, tree_of};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sockets::{Peer, aid, any_port, aside, start};
-use tractor::runtime::{Outcome as Ended, TooSlow, fail_after, time};
+use tractor::runtime::{
+    CancelScope, Outcome as Ended, TooSlow, fail_after, nursery, sync::Event, time,
+};
 use tractor::{
-    CancelKind, Context, ContextOptions, Dialog, Outcome, Portal, Result, RunOptions, SpawnOptions,
-    endpoint, listen,
+    CancelKind, Context, ContextCancelled, ContextOptions, Dialog, Error, Outcome, Portal, Result,
+    RunOptions, SpawnOptions, endpoint, listen,
 };
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -102,6 +104,7 @@ in_every_cell![
     deadline_around_a_context_is_its_own_error,
     call_in_time_is_not_disturbed,
     deadline_that_is_moved_later_is_moved_there_too,
+    deadline_of_the_actor_is_not_that_of_a_context,
     shield_that_was_announced_is_waited_for,
     shield_that_was_not_announced_is_not,
     bound_of_a_cancellation_is_the_callers,
@@ -182,6 +185,46 @@ fn deadline_that_is_moved_later_is_moved_there_too(cell: Cell) {
             .await?;
         assert!(matches!(ended, Ended::Completed(())), "{ended:?}");
         Ok(())
+    })
+    .unwrap();
+}
+
+/// An actor is ended by the deadline around its nursery, under a context of another task of this
+/// actor, which has a deadline of its own, but a later one.
+fn deadline_of_the_actor_is_not_that_of_a_context(cell: Cell) {
+    tree_of(cell, async |options: SpawnOptions| {
+        let (there, open, kept) = (Event::new(), Event::new(), RefCell::new(None));
+        nursery(async |n| {
+            n.start_soon(async {
+                there.wait().await?;
+                let portal: Portal = kept.take().expect("it is there");
+                let context = portal.open_context(sleeps_in_context, (), async |_, ()| {
+                    open.set();
+                    // For longer than a test may take.
+                    Ok::<(), Error>(time::sleep(20 * SLACK).await?)
+                });
+                let error = fail_after(10 * SLACK, context).await.expect_err("it ends");
+                let Some(cancelled) = error.downcast_ref::<ContextCancelled>() else {
+                    panic!("{error:?}");
+                };
+                assert_eq!(cancelled.kind(), CancelKind::Deadline);
+                assert_eq!(cancelled.canceller().map(|uid| uid.name()), Some("root"));
+                Ok(())
+            });
+            let scope = CancelScope::new();
+            let handle = scope.handle();
+            let options = options.enable_module("deadlines");
+            let ended = scope.run(tractor::nursery(async |an| {
+                kept.replace(Some(an.start_actor("actor", options).await?));
+                there.set();
+                open.wait().await?;
+                handle.set_timeout(SHORT);
+                Ok::<(), Error>(time::sleep_forever().await?)
+            }));
+            assert!(ended.await?.timed_out());
+            Ok(())
+        })
+        .await
     })
     .unwrap();
 }

@@ -57,6 +57,8 @@ pub(crate) struct Half {
     exit: Cell<Option<Exit>>,
     /// How long a cancellation may take.
     cancel_bound: Cell<Duration>,
+    /// By when the peer was told to be done.
+    due: Cell<Option<Instant>>,
     /// Until when the peer said that it cannot be cancelled.
     shielded_until: Cell<Option<Instant>>,
     bound: RefCell<Option<TaskHandle<'static, ()>>>,
@@ -109,9 +111,6 @@ impl Half {
         if let Some(buffering) = buffering {
             machine.set_buffering(buffering);
         }
-        if start.deadline_ms.is_some() {
-            machine.set_deadline();
-        }
         let machine = Machine::Parent(machine);
         let half = Self::new(conn, cid.clone(), path, machine, Some(Box::new(start)));
         // A fresh name is nobody else's.
@@ -146,6 +145,7 @@ impl Half {
             items_ended: Cell::new(false),
             exit: Cell::new(None),
             cancel_bound: Cell::new(CANCEL_BOUND),
+            due: Cell::new(None),
             shielded_until: Cell::new(None),
             bound: RefCell::default(),
             deadline: RefCell::default(),
@@ -190,6 +190,9 @@ impl Half {
     // What happens.
 
     pub(crate) fn message(self: &Rc<Self>, message: Message) {
+        if self.due.get().is_some_and(|due| due <= time::now()) {
+            self.as_parent(|machine, _| machine.deadline_passed());
+        }
         self.both(message, ParentEvent::Message, ChildEvent::Message);
     }
 
@@ -304,9 +307,15 @@ impl Half {
         self.cancel_bound.set(bound);
     }
 
+    /// The deadline of whoever opens the dialog: what is left until then is announced.
+    pub(super) fn set_due(&self, due: Instant) {
+        self.due.set(Some(due));
+    }
+
     /// The deadline of whoever opened the dialog is another one than was announced.
-    pub(super) fn deadline_moved(self: &Rc<Self>, left: Option<Duration>) {
-        let ms = left.map_or(NO_DEADLINE, whole_ms);
+    pub(super) fn deadline_moved(self: &Rc<Self>, due: Option<Instant>) {
+        self.due.set(due);
+        let ms = due.map_or(NO_DEADLINE, |due| whole_ms(due - time::now()));
         self.as_parent(|machine, effects| machine.deadline_moved(ms, effects));
     }
 

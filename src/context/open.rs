@@ -224,6 +224,9 @@ impl Block {
             deadline = Some(at);
         }
         let half = Half::parent(conn, kind, name, start, options.buffering());
+        if let Some(deadline) = deadline {
+            half.set_due(deadline);
+        }
         half.set_cancel_bound(options.cancel_bound);
         half.open();
         line.opened(&half);
@@ -318,8 +321,7 @@ impl Block {
             match current_effective_deadline() {
                 EffectiveDeadline::At(later) if later > told => {
                     told = later;
-                    let left = later.saturating_duration_since(time::now());
-                    self.half.deadline_moved(Some(left));
+                    self.half.deadline_moved(Some(later));
                 }
                 EffectiveDeadline::None => {
                     self.half.deadline_moved(None);

@@ -25,8 +25,8 @@ pub(crate) struct Parent {
     stream: Stream,
     /// How this side receives, if it was said when the dialog was opened.
     buffering: Option<Buffering>,
-    /// The peer was told by when it has to be done.
-    has_deadline: bool,
+    /// The time is over by which the peer was told to be done.
+    is_due: bool,
     /// The peer sent a value of another type than this side takes, and was told.
     has_refused: bool,
     resolution: Option<Resolution>,
@@ -138,7 +138,7 @@ impl Parent {
         Self {
             stream: Stream::new(&setup.features),
             buffering: None,
-            has_deadline: false,
+            is_due: false,
             has_refused: false,
             setup,
             kind,
@@ -181,15 +181,16 @@ impl Parent {
         self.buffering = Some(buffering);
     }
 
-    /// The peer is told by when it has to be done, and will cancel its half then.
-    pub(crate) fn set_deadline(&mut self) {
-        self.has_deadline = true;
+    /// The time is over by which the peer was told to be done: it may have cancelled its half for
+    /// that.
+    pub(crate) fn deadline_passed(&mut self) {
+        self.is_due = true;
     }
 
     /// Another deadline applies than the peer was told: so many milliseconds are left.
     pub(crate) fn deadline_moved(&mut self, ms: u64, out: &mut Effects) {
         if self.is_sent && self.setup.features.deadlines && self.may_write() {
-            self.has_deadline = true;
+            self.is_due = false;
             let cid = self.setup.cid.clone();
             out.push(Effect::Send(Message::Deadline { cid, ms }));
         }
@@ -543,11 +544,12 @@ impl Parent {
         self.cancel.is_asked() && self.is_by_this_side(error)
     }
 
-    /// Whether an error only says that the time is over which this side gave the peer.
+    /// Whether an error only says that the time is over which this side gave the peer. Before it is,
+    /// another deadline of this actor had the peer's whole actor cancelled.
     fn is_expiry(&self, error: &ErrorMsg) -> bool {
         let cause = error.cause.as_ref();
         let is_deadline = cause.is_some_and(|cause| cause.kind == CauseKind::Deadline);
-        self.has_deadline && is_deadline && self.is_by_this_side(error)
+        self.is_due && is_deadline && self.is_by_this_side(error)
     }
 
     fn is_by_this_side(&self, error: &ErrorMsg) -> bool {

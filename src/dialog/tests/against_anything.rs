@@ -86,10 +86,10 @@ fn parent_keeps_its_promises_against_anything() {
         prop::collection::vec(call(), 0..40),
     );
     let counted = std::cell::RefCell::new(&mut reached);
-    let result = runner.run(&cases, |(kind, has_deadline, calls)| {
+    let result = runner.run(&cases, |(kind, is_due, calls)| {
         let mut parent = Parent::new(parent_setup(Features::ours()), kind);
-        if has_deadline {
-            parent.set_deadline();
+        if is_due {
+            parent.deadline_passed();
         }
         let mut seen = Seen::default();
         let mut had_link = true;

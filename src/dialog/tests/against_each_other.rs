@@ -310,6 +310,8 @@ struct Sim {
     to_parent: Way,
     is_cut: bool,
     has_deadline: bool,
+    /// The parent knows that its deadline has passed.
+    is_due: bool,
     /// A side was asked to report overruns.
     may_overrun: bool,
     parent_refused: bool,
@@ -331,7 +333,7 @@ impl Sim {
                     parent.set_buffering(buffering);
                 }
                 if has_deadline {
-                    parent.set_deadline();
+                    parent.deadline_passed();
                 }
                 parent
             },
@@ -347,6 +349,7 @@ impl Sim {
             to_parent: Way::default(),
             is_cut: false,
             has_deadline,
+            is_due: has_deadline,
             may_overrun: !gives_credit || buffering.is_some_and(may_overrun),
             parent_refused: false,
         }
@@ -506,7 +509,10 @@ impl Sim {
             Step::ParentDeadlineMoves => {
                 let mut out = Vec::new();
                 self.parent.deadline_moved(1_000, &mut out);
-                self.has_deadline |= !out.is_empty();
+                if !out.is_empty() {
+                    self.has_deadline = true;
+                    self.is_due = false;
+                }
                 self.apply_parent(out);
             }
             Step::ParentOpensStream(buffering) => {
@@ -842,7 +848,7 @@ impl Sim {
                 _ => assert!(matches!(self.terminal, Some(Message::Return { .. }))),
             },
             Resolution::Expired(error) => {
-                assert!(self.has_deadline && !self.parent.cancel_called());
+                assert!(self.is_due && !self.parent.cancel_called());
                 assert_eq!(error.canceller, Some(parent_uid()));
             }
             Resolution::Cancelled(error) => {
