@@ -100,6 +100,15 @@ impl std::fmt::Display for Unspeakable {
 
 impl std::error::Error for Unspeakable {}
 
+/// Throws what is no text, and what panics once more when it is dropped.
+async fn throw(sore: bool) -> Result<()> {
+    match sore {
+        true => std::panic::panic_any(Bomb),
+        false => std::panic::panic_any(7),
+    }
+}
+endpoint!(throw);
+
 async fn fail((): ()) -> Result<()> {
     Err(Unspeakable.into())
 }
@@ -197,6 +206,18 @@ fn endpoint_that_panics_when_it_is_cancelled() {
             assert_panic(&called.unwrap_err(), "in drop");
             let called = move_on_after(limit, portal.run(sore, ())).await;
             assert_panic(&called.unwrap_err(), "Cancelled");
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn endpoint_panics_with_a_value_that_is_no_text() {
+    with_actor(async |_, portal| {
+        for sore in [false, true, false] {
+            let error = portal.run(throw, sore).await.unwrap_err();
+            assert_panic(&error, "no text");
         }
         Ok(())
     })

@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -55,7 +56,7 @@ fn invoke(actor: &Rc<Actor>, half: Rc<Half>, handler: &Handler, kwargs: Payload,
             let text = format!("the arguments of {}: {error}", half.path());
             return refuse(&half, refusal(actor, wrong_type, text));
         }
-        Err(panic) => return refuse(&half, panicked(&half, &*panic)),
+        Err(panic) => return refuse(&half, panicked(&half, panic)),
     };
     let scope = CancelScope::new();
     half.set_scope(scope.handle());
@@ -86,8 +87,12 @@ fn refusal(actor: &Actor, type_str: &str, text: String) -> Box<ErrorMsg> {
     Box::new(ErrorMsg::new(actor.uid().clone(), type_str, text))
 }
 
-fn panicked(half: &Half, panic: &(dyn Any + Send)) -> Box<ErrorMsg> {
-    let text = error::panic_text(panic);
+fn panicked(half: &Half, panic: Box<dyn Any + Send>) -> Box<ErrorMsg> {
+    let text = error::panic_text(&*panic);
+    // What it was thrown with may panic in turn when it is dropped. What that throws is kept.
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        mem::forget(another);
+    }
     log::error!(target: "tractor::dialog", "{} panicked: {text}", half.path());
     Box::new(ErrorMsg::new(half.conn().own().clone(), "Panic", text))
 }
@@ -113,7 +118,7 @@ impl Invoked {
         });
         half.endpoint_ended(match end {
             Ok(end) => end,
-            Err(panic) => EndpointEnd::Failed(panicked(&half, &*panic)),
+            Err(panic) => EndpointEnd::Failed(panicked(&half, panic)),
         });
         Ok(())
     }
