@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sockets::{Peer, aid, any_port, aside, start};
 use tractor::runtime::{
-    CancelScope, Outcome as Ended, TooSlow, fail_after, nursery, sync::Event, time,
+    CancelScope, Outcome as Ended, TooSlow, fail_after, nursery, shield, sync::Event, time,
 };
 use tractor::{
     CancelKind, Context, ContextCancelled, ContextOptions, Dialog, Error, Outcome, Portal, Result,
@@ -105,6 +105,7 @@ in_every_cell![
     call_in_time_is_not_disturbed,
     deadline_that_is_moved_later_is_moved_there_too,
     deadline_of_the_actor_is_not_that_of_a_context,
+    context_that_timed_out_is_asked_when_its_run_is_over,
     shield_that_was_announced_is_waited_for,
     shield_that_was_not_announced_is_not,
     bound_of_a_cancellation_is_the_callers,
@@ -227,6 +228,34 @@ fn deadline_of_the_actor_is_not_that_of_a_context(cell: Cell) {
         .await
     })
     .unwrap();
+}
+
+fn context_that_timed_out_is_asked_when_its_run_is_over(cell: Cell) {
+    let ctx = with_actor(cell, async |portal| {
+        let kept = RefCell::new(None);
+        let context = portal.open_context(sleeps_in_context, (), async |ctx, ()| {
+            kept.replace(Some(ctx.clone()));
+            // Until the endpoint has said that its time is over.
+            shield(async {
+                while ctx.remote_error().is_none() {
+                    time::sleep(Duration::from_millis(1)).await?;
+                }
+                Ok::<(), Error>(())
+            })
+            .await
+        });
+        let error = fail_after(SHORT, context).await.expect_err("too slow");
+        assert!(error.is::<TooSlow>(), "{error:?}");
+        Ok(kept.take().expect("the body has run"))
+    })
+    .unwrap();
+    let outcome = ctx.outcome().expect("it has ended").unwrap();
+    let Outcome::Cancelled(cancelled) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(cancelled.kind(), CancelKind::Deadline);
+    assert_eq!(ctx.state_name(), "timed-out");
+    assert!(ctx.open_stream().unwrap_err().is::<ContextCancelled>());
 }
 
 fn shield_that_was_announced_is_waited_for(cell: Cell) {

@@ -639,9 +639,9 @@ impl Half {
     /// The error of an operation for which it is too late.
     pub(crate) fn ended(&self) -> Error {
         if let Some(Resolution::Expired(msg)) = self.resolution() {
-            return match check_cancelled() {
-                Err(cancelled) => cancelled.into(),
-                Ok(()) => error::context_cancelled(*msg).into(),
+            return match cancelled_here() {
+                Some(cancelled) => cancelled.into(),
+                None => error::context_cancelled(*msg).into(),
             };
         }
         self.raised()
@@ -802,6 +802,12 @@ impl Half {
             Err(_) => self.parent_event(ParentEvent::CancelBoundOver),
         }
     }
+}
+
+/// What cancels the code here, if it is. A context may be kept for longer than its runtime.
+pub(super) fn cancelled_here() -> Option<Cancelled> {
+    current_task()?;
+    check_cancelled().err()
 }
 
 /// In whole milliseconds, rounded up.

@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tractor_runtime::{
-    CancelCause, CancelKind, Error, Result, check_cancelled, checkpoint_if_cancelled, shield,
-    shield_for,
+    CancelCause, CancelKind, Error, Result, checkpoint_if_cancelled, shield, shield_for,
 };
 
 pub(crate) use half::Half;
+use half::cancelled_here;
 pub(crate) use open::{call, open, open_one_way};
 pub use options::ContextOptions;
 pub use outcome::Outcome;
@@ -210,9 +210,9 @@ impl<D: Dialog, R: DeserializeOwned> Context<D, Caller<R>> {
                 Err(error) => return Some(Err(self.half.wrong_result(error))),
             },
             Resolution::Cancelled(msg) => Outcome::Cancelled(error::context_cancelled(*msg)),
-            Resolution::Expired(msg) => match check_cancelled() {
-                Ok(()) => Outcome::Cancelled(error::context_cancelled(*msg)),
-                Err(cancelled) => return Some(Err(cancelled.into())),
+            Resolution::Expired(msg) => match cancelled_here() {
+                None => Outcome::Cancelled(error::context_cancelled(*msg)),
+                Some(cancelled) => return Some(Err(cancelled.into())),
             },
             Resolution::Unreachable(loss) => Outcome::Unreachable(self.half.peer_lost(&loss)),
             _ => Outcome::Unanswered,
