@@ -9,7 +9,7 @@ use common::{
 };
 use tractor::runtime::move_on_after;
 use tractor::{
-    EndpointNotFound, Error, InvalidPath, ModuleNotExposed, MsgTypeError, NoActor, Result,
+    Ending, EndpointNotFound, Error, InvalidPath, ModuleNotExposed, MsgTypeError, NoActor, Result,
     SpawnError, SpawnFailure, SpawnOptions, endpoint,
 };
 
@@ -82,7 +82,7 @@ over_every_transport![
     given_name_and_path_are_both_callable,
 ];
 
-in_every_cell![failed_start_fails_nobody_else];
+in_every_cell![failed_start_fails_nobody_else, dropped_start_is_no_death];
 
 fn endpoint_is_not_enabled(cell: Cell) {
     let error = refused(
@@ -297,6 +297,23 @@ fn start_that_is_dropped() {
                 Ok(tractor::runtime::time::sleep(Duration::from_millis(50)).await?)
             })
             .await
+        })
+        .await
+    })
+    .unwrap();
+}
+
+fn dropped_start_is_no_death(cell: Cell) {
+    tree_of(cell, async |options: SpawnOptions| {
+        tractor::nursery(async |an| {
+            let start = an.start_actor("actor", options);
+            assert!(futures_lite::future::poll_once(start).await.is_none());
+            let end = an.next_ended().await?.expect("it was there");
+            match cell {
+                Cell::Process => assert!(matches!(end.ending(), Ending::Killed(_)), "{end}"),
+                _ => assert_eq!(end.ending(), Ending::Unreachable, "{end}"),
+            }
+            Ok(())
         })
         .await
     })

@@ -410,10 +410,10 @@ impl Child {
             }
             Home::Thread(thread) => {
                 thread.cut();
-                return self.end_in_its_time().await;
+                return self.end_unheard().await;
             }
             // Its channel has ended with the attempt to talk to it.
-            Home::Task(_) => return self.end_in_its_time().await,
+            Home::Task(_) => return self.end_unheard().await,
         }
         match self.exit_within(self.options.kill_grace).await {
             Some(exit) => exit,
@@ -426,6 +426,16 @@ impl Child {
                 Exit::Process(None)
             }
         }
+    }
+
+    /// What starts in this process ends by itself when its channel does. If it was asked to, that is
+    /// no death.
+    async fn end_unheard(&self) -> Exit {
+        let exit = self.end_in_its_time().await;
+        if self.asked.is_set() && self.ending.get().is_none() {
+            self.ending.set(Some(Ending::Unreachable));
+        }
+        exit
     }
 
     fn forced(&self, ending: impl Fn(Duration) -> Ending) {
