@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use common::{Cell, over_every_transport, tree_of};
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tractor::runtime::{move_on_after, nursery, time};
 use tractor::{
-    Caller, Context, Dialog, MsgTypeError, Portal, Result, SpawnOptions, StreamClosed, endpoint,
+    Caller, Context, Dialog, MsgStream, MsgTypeError, Portal, Result, SpawnOptions, StreamClosed,
+    endpoint,
 };
 
 struct Echo;
@@ -97,6 +99,28 @@ async fn brief(ctx: &mut Context<Count>, (): ()) -> Result<u64> {
 }
 endpoint!(brief);
 
+thread_local! {
+    /// What `keep` has kept.
+    static KEPT: RefCell<Option<MsgStream<ByteBuf, ByteBuf>>> = const { RefCell::new(None) };
+}
+
+/// Has its stream outlive it.
+async fn keep(ctx: &mut Context<Echo>, (): ()) -> Result<()> {
+    ctx.started(()).await?;
+    KEPT.set(Some(ctx.open_stream()?));
+    Ok(())
+}
+endpoint!(keep);
+
+/// Whether what was kept says that it is of no use any more.
+async fn try_kept((): ()) -> Result<[bool; 2]> {
+    let stream = KEPT.take().expect("it was kept");
+    let received = stream.receive().await.map(drop);
+    let sent = stream.send(&bytes(&[1])).await;
+    Ok([received, sent].map(|tried| tried.is_err_and(|error| error.is::<StreamClosed>())))
+}
+endpoint!(try_kept);
+
 fn with_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Result<T> {
     tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
@@ -120,6 +144,7 @@ over_every_transport![
     stream_that_nobody_reads_at_the_end_of_the_block,
     several_contexts_on_one_connection,
     endpoint_that_closes_its_stream_at_once,
+    stream_that_outlives_its_endpoint,
 ];
 
 fn echo_of_items_of_many_sizes(cell: Cell) {
@@ -309,6 +334,15 @@ fn endpoint_that_closes_its_stream_at_once(cell: Cell) {
             });
             assert_eq!(received.await?, Some(1));
         }
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn stream_that_outlives_its_endpoint(cell: Cell) {
+    with_actor(cell, async |portal| {
+        portal.open_context(keep, (), async |_, ()| Ok(())).await?;
+        assert_eq!(portal.run(try_kept, ()).await?, [true, true]);
         Ok(())
     })
     .unwrap();

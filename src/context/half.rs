@@ -583,6 +583,11 @@ impl Half {
         }
     }
 
+    /// Whether this is the side of an endpoint that has ended, or has nobody left to hear of it.
+    pub(crate) fn endpoint_is_over(&self) -> bool {
+        matches!(&*self.machine.borrow(), Machine::Child(machine) if machine.is_over())
+    }
+
     /// What became of the dialog, if that is an error.
     pub(crate) fn raised(&self) -> Option<Error> {
         if let Some(error) = self.raised.get() {

@@ -174,6 +174,14 @@ impl Child {
         self.remote_error.as_deref()
     }
 
+    /// Nothing more is sent, and nothing that comes is heard.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(
+            self.state,
+            ChildState::Finishing | ChildState::Done | ChildState::Tombstone
+        )
+    }
+
     pub(crate) fn is_started(&self) -> bool {
         self.is_started
     }
@@ -489,10 +497,6 @@ impl Streaming for Child {
     }
 
     fn may_write(&self) -> bool {
-        self.link == LinkState::Up
-            && !matches!(
-                self.state,
-                ChildState::Finishing | ChildState::Done | ChildState::Tombstone
-            )
+        self.link == LinkState::Up && !self.is_over()
     }
 }

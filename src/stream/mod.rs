@@ -130,7 +130,8 @@ impl<S, R: DeserializeOwned> MsgStream<S, R> {
     ///
     /// # Errors
     ///
-    /// What the context failed with; [`MsgTypeError`] for an item of another type, with which the
+    /// What the context failed with; [`StreamClosed`] to an endpoint whose context is over, as it is
+    /// to one that cleans up behind a shield; [`MsgTypeError`] for an item of another type, with which the
     /// context fails and which its sender is told; [`Lagged`](crate::Lagged) if the stream is [shared](Self::subscribe); and
     /// cancellation.
     pub async fn receive(&self) -> Result<Option<R>> {
@@ -188,8 +189,10 @@ fn look(half: &Half, take: impl FnOnce() -> Option<Payload>) -> Option<Result<Op
     if let Some(error) = half.raised() {
         return Some(Err(error));
     }
-    let is_over = half.items_ended() || half.is_resolved() || !half.stream_is_open();
-    is_over.then_some(Ok(None))
+    if half.items_ended() || half.is_resolved() || !half.stream_is_open() {
+        return Some(Ok(None));
+    }
+    half.endpoint_is_over().then(|| Err(half.ended()))
 }
 
 fn decoded<R: DeserializeOwned>(
