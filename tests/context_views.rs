@@ -5,6 +5,7 @@ mod common;
 use std::cell::RefCell;
 
 use common::{Cell, HangGuard, in_every_cell, tree_of};
+use serde::{Deserialize, Serialize};
 use tractor::runtime::{Outcome as Ended, nursery, time};
 use tractor::{
     Caller, CancelKind, ConnectError, Context, ContextOptions, Dialog, Error, Outcome, Portal,
@@ -43,6 +44,37 @@ async fn fails(ctx: &mut Context<Plain>, (): ()) -> Result<u32> {
 }
 endpoint!(fails as "views:fails");
 
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum How {
+    Returns,
+    Fails,
+    Panics,
+    Cancelled,
+}
+
+thread_local! {
+    static ENDED: RefCell<Option<Context<Plain>>> = const { RefCell::new(None) };
+}
+
+/// Ends in some way, and leaves its context to be looked at.
+async fn ends(ctx: &mut Context<Plain>, how: How) -> Result<u32> {
+    ctx.started(1).await?;
+    ENDED.set(Some(ctx.clone()));
+    match how {
+        How::Returns => {}
+        How::Fails => return Err(Error::msg("it had to")),
+        How::Panics => panic!("as it was told"),
+        How::Cancelled => time::sleep_forever().await?,
+    }
+    Ok(7)
+}
+endpoint!(ends as "views:ends");
+
+async fn state_of_ended((): ()) -> Result<String> {
+    Ok(ENDED.take().expect("it has ended").state_name().into())
+}
+endpoint!(state_of_ended as "views:state_of_ended");
+
 fn with_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Result<T> {
     tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
@@ -63,6 +95,7 @@ in_every_cell![
     context_that_returned,
     context_that_failed,
     states_of_a_stream,
+    states_of_endpoints_that_have_ended,
 ];
 
 fn body_that_another_task_cuts_short_is_no_error(cell: Cell) {
@@ -181,6 +214,31 @@ fn context_that_failed(cell: Cell) {
             line.contains("errored, ") && line.contains("it had to"),
             "{line}"
         );
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn states_of_endpoints_that_have_ended(cell: Cell) {
+    with_actor(cell, async |portal| {
+        for (how, state) in [
+            (How::Returns, "result-returned"),
+            (How::Fails, "errored"),
+            (How::Panics, "errored"),
+            (How::Cancelled, "actor-cancelled"),
+        ] {
+            let context = portal.open_context(ends, how, async |ctx: &Ctx, _| {
+                if matches!(how, How::Cancelled) {
+                    ctx.cancel().await;
+                }
+                Ok(())
+            });
+            assert_eq!(
+                context.await.is_ok(),
+                matches!(how, How::Returns | How::Cancelled)
+            );
+            assert_eq!(portal.run(state_of_ended, ()).await?, state, "{how:?}");
+        }
         Ok(())
     })
     .unwrap();

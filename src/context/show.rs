@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::half::{Half, Machine};
-use crate::dialog::{ChildState, ParentState, Resolution};
+use crate::dialog::{ParentState, Resolution, Told};
 
 /// What is known of a context, in a word.
 pub(super) fn state_name(half: &Half) -> &'static str {
@@ -25,19 +25,19 @@ pub(super) fn state_name(half: &Half) -> &'static str {
         Some(_) => return "errored",
         None => {}
     }
-    let (is_started, before, is_over) = match &*half.machine() {
+    let (is_started, before) = match &*half.machine() {
         Machine::Parent(machine) => {
             let before = matches!(machine.state(), ParentState::Opening | ParentState::Acked);
-            (!before, "syncing-to-child", false)
+            (!before, "syncing-to-child")
         }
-        Machine::Child(machine) => {
-            let is_over = matches!(machine.state(), ChildState::Done | ChildState::Tombstone);
-            (machine.is_started(), "pre-started", is_over)
-        }
+        Machine::Child(machine) => match machine.outcome() {
+            Some(Told::Result) => return "result-returned",
+            Some(Told::Cancellation) => return "actor-cancelled",
+            Some(Told::Error) => return "errored",
+            None if machine.is_over() => return "peer-lost",
+            None => (machine.is_started(), "pre-started"),
+        },
     };
-    if is_over {
-        return "result-returned";
-    }
     match (half.stream_is_open(), half.stream_was_opened()) {
         _ if !is_started => before,
         (true, _) => "streaming",

@@ -18,6 +18,16 @@ pub(crate) struct Child {
     stream: Stream,
     /// What the parent sent instead of a request to cancel.
     remote_error: Option<Box<ErrorMsg>>,
+    /// What the parent was told that it came to, or would have been.
+    outcome: Option<Told>,
+}
+
+/// What a parent was told at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Result,
+    Cancellation,
+    Error,
 }
 
 /// Where a child stands.
@@ -104,6 +114,7 @@ impl Child {
             cancel: Cancel::None,
             link: LinkState::Up,
             remote_error: None,
+            outcome: None,
         }
     }
 
@@ -165,7 +176,13 @@ impl Child {
         }
     }
 
-    pub(crate) fn state(&self) -> ChildState {
+    /// What the parent was told at the end, whether or not it has heard it.
+    pub(crate) fn outcome(&self) -> Option<Told> {
+        self.outcome
+    }
+
+    #[cfg(test)]
+    pub(super) fn state(&self) -> ChildState {
         self.state
     }
 
@@ -428,6 +445,11 @@ impl Child {
     }
 
     fn send_terminal(&mut self, terminal: Result<Payload, Box<ErrorMsg>>, out: &mut Effects) {
+        self.outcome = Some(match &terminal {
+            Ok(_) => Told::Result,
+            Err(error) if error.is_cancellation() => Told::Cancellation,
+            Err(_) => Told::Error,
+        });
         if self.may_write() {
             let cid = self.setup.cid.clone();
             let terminal = terminal.map_err(|error| error.for_peer(&self.setup.features));

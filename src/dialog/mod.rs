@@ -25,7 +25,9 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use child::{Child, ChildEvent, ChildState, EndpointEnd, StartedRefused};
+#[cfg(test)]
+use child::ChildState;
+pub(crate) use child::{Child, ChildEvent, EndpointEnd, StartedRefused, Told};
 pub(crate) use effect::{
     Cancel, Cause, Effect, Effects, Exit, LinkState, Loss, Resolution, Setup, Violation,
 };
