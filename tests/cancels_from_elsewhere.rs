@@ -7,7 +7,9 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use common::{Cell, in_every_cell, tree_of};
-use tractor::runtime::{Outcome as Ended, check_cancelled, nursery, shield, sync::Event, time};
+use tractor::runtime::{
+    CancelScope, Outcome as Ended, check_cancelled, checkpoint, nursery, shield, sync::Event, time,
+};
 use tractor::{
     Caller, Context, ContextCancelled, ContextOptions, Dialog, Error, Outcome, Portal,
     RemoteActorError, Result, SpawnOptions, endpoint,
@@ -52,6 +54,49 @@ async fn failer(ctx: &mut Context<Plain>, (): ()) -> Result<()> {
 }
 endpoint!(failer);
 
+/// Cancels a scope of its own, and before it has left that it is cancelled with its actor.
+async fn late(ctx: &mut Context<Plain>, (): ()) -> Result<()> {
+    ctx.started(()).await?;
+    let cancelled_here = Event::new();
+    nursery(async |n| {
+        n.start_soon(async {
+            time::sleep_forever().await.unwrap_err();
+            cancelled_here.set();
+            Ok(())
+        });
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let body = async {
+            handle.cancel();
+            let told = checkpoint().await;
+            shield(cancelled_here.wait()).await?;
+            Ok(told?)
+        };
+        scope.run(body).await.map(drop)
+    })
+    .await
+}
+endpoint!(late);
+
+/// Cancels the actor that started this one.
+async fn cancels_parent((): ()) -> Result<bool> {
+    let parent = tractor::parent().ok_or(Error::msg("a child has a parent"))?;
+    Ok(parent.cancel_actor().await)
+}
+endpoint!(cancels_parent);
+
+/// Has a third actor cancel this one.
+async fn ends_by_third((): ()) -> Result<()> {
+    tractor::nursery(async |an| {
+        let options = SpawnOptions::new().in_memory().enable(cancels_parent);
+        let portal = an.start_actor("third", options).await?;
+        portal.run(cancels_parent, ()).await?;
+        Ok(time::sleep_forever().await?)
+    })
+    .await
+}
+endpoint!(ends_by_third);
+
 fn with_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Result<T> {
     tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
@@ -70,6 +115,7 @@ in_every_cell![
     another_task_cancels_the_actor,
     endpoint_cleans_up_behind_a_shield,
     error_of_an_endpoint_that_is_cancelled_while_it_cleans_up,
+    endpoint_that_cancels_itself_is_cancelled_with_its_actor,
 ];
 
 type Ctx = Context<Plain, Caller<()>>;
@@ -168,4 +214,30 @@ fn error_of_an_endpoint_that_is_cancelled_while_it_cleans_up(cell: Cell) {
     .unwrap_err();
     let remote: &RemoteActorError = error.downcast_ref().expect("it is the endpoint's");
     assert_eq!(remote.message(), "on its own");
+}
+
+/// Whoever ends the whole is the canceller, though the endpoint was told by its own scope first.
+fn endpoint_that_cancels_itself_is_cancelled_with_its_actor(cell: Cell) {
+    let mut canceller = None;
+    // What the nursery makes of an actor that others end is another matter.
+    let _ = with_actor(cell, async |portal| {
+        let open = Event::new();
+        nursery(async |n| {
+            let cancelled = n.start_soon(async {
+                let body = async |_: &Ctx, ()| {
+                    open.set();
+                    Ok::<(), _>(time::sleep_forever().await?)
+                };
+                let error = portal.open_context(late, (), body).await.unwrap_err();
+                Ok(error.downcast_ref::<ContextCancelled>().cloned())
+            });
+            open.wait().await?;
+            portal.run(ends_by_third, ()).await.unwrap_err();
+            let cancelled = cancelled.await?.expect("its actor was cancelled");
+            canceller = cancelled.canceller().map(|uid| uid.name().to_owned());
+            Ok(())
+        })
+        .await
+    });
+    assert_eq!(canceller.as_deref(), Some("third"));
 }

@@ -19,8 +19,9 @@ use tractor_runtime::sync::{Event, channel};
 use tractor_runtime::testing::VirtualClock;
 use tractor_runtime::time::{now, sleep, sleep_forever};
 use tractor_runtime::{
-    CancelScope, CancelToken, ChildCancelled, Guest, Progress, Result, Runtime, TaskStatus,
-    checkpoint, checkpoint_if_cancelled, in_runtime, nursery, shield_for,
+    CancelCause, CancelKind, CancelScope, CancelToken, ChildCancelled, Guest, Progress, Result,
+    Runtime, TaskStatus, checkpoint, checkpoint_if_cancelled, in_runtime, nursery, shield,
+    shield_for,
 };
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -798,5 +799,34 @@ fn dropped_future_drops_its_tasks_in_its_runtime() {
         assert_eq!(log.count(), 0);
         drop(runtime);
         assert_eq!(log.seen(), ["dropped"]);
+    });
+}
+
+/// What cancels the whole is the cause, though a scope inside was told of its own before.
+#[test]
+fn guest_is_cancelled_when_a_scope_inside_already_was() {
+    guarded(|| {
+        let go_on = Event::new();
+        let mut guest = guest(async || {
+            let scope = CancelScope::new();
+            let handle = scope.handle();
+            let body = async {
+                handle.cancel();
+                let told = checkpoint().await;
+                shield(go_on.wait()).await?;
+                Ok(told?)
+            };
+            scope.run(body).await
+        });
+        settle(&mut guest);
+        let cause = CancelCause::new(CancelKind::Shutdown);
+        guest.root().cancel_because(cause);
+        go_on.set();
+        let Progress::Done(result) = guest.turn(LONG) else {
+            panic!("nothing holds it any more");
+        };
+        let error = result.unwrap_err();
+        let cancelled = error.cancelled().unwrap();
+        assert_eq!(cancelled.cause().kind(), CancelKind::Shutdown);
     });
 }

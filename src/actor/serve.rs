@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use futures_lite::FutureExt;
-use tractor_runtime::{CancelCause, CancelKind, CancelScope, Outcome, Result};
+use tractor_runtime::{CancelCause, CancelKind, CancelScope, Outcome, Result, check_cancelled};
 
 use super::connection::to_dialog;
 use super::{Actor, Connection};
@@ -130,7 +130,10 @@ fn ended(result: Result<Outcome<Payload>>, own: &Uid) -> EndpointEnd {
         Ok(Outcome::Cancelled(cause)) => EndpointEnd::Cancelled(to_dialog(&cause, own)),
         Err(error) => match error.cancelled() {
             Some(cancelled) if error.is_cancelled() => {
-                EndpointEnd::Cancelled(to_dialog(cancelled.cause(), own))
+                // The actor's cancellation counts, if a scope further in was cancelled before it.
+                let outer = check_cancelled().err();
+                let cause = outer.as_ref().unwrap_or(cancelled).cause();
+                EndpointEnd::Cancelled(to_dialog(cause, own))
             }
             _ => EndpointEnd::Failed(Box::new(error::to_wire(&error, own))),
         },

@@ -150,10 +150,15 @@ fn body_end<T>(result: &Result<T>, half: &Half) -> BodyEnd {
         Err(error) => error,
     };
     match error.cancelled() {
-        Some(cancelled) if error.is_cancelled() => BodyEnd::Cancelled {
-            by_dialog: half.cancelled_scope() && check_cancelled().is_ok(),
-            cause: to_dialog(cancelled.cause(), half.conn().own()),
-        },
+        Some(cancelled) if error.is_cancelled() => {
+            // What is outside counts, if a scope further in was cancelled before it.
+            let outer = check_cancelled().err();
+            let cause = outer.as_ref().unwrap_or(cancelled).cause();
+            BodyEnd::Cancelled {
+                by_dialog: half.cancelled_scope() && outer.is_none(),
+                cause: to_dialog(cause, half.conn().own()),
+            }
+        }
         _ => failed(error, half),
     }
 }

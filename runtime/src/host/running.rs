@@ -235,6 +235,12 @@ fn poll_main<T>(
     });
     Poll::Ready(match polled {
         Polled::Pending => return Poll::Pending,
+        // What cancelled the whole counts, if a scope further in was cancelled before it.
+        Polled::Ready(Err(error))
+            if error.is_cancelled() && core.tree(|tree| tree.is_effective(node)) =>
+        {
+            Ok(Err(core.cancelled_at(node).into()))
+        }
         Polled::Ready(result) => Ok(result),
         Polled::Cancelled(cancelled) => match catch_unwind(AssertUnwindSafe(|| main.set(None))) {
             Ok(()) => Ok(Err(cancelled.into())),
