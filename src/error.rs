@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tractor_runtime::{CancelCause, CancelKind, Peer};
+use tractor_runtime::{CancelKind, Origin, Peer};
 pub use tractor_runtime::{Error, Result};
 
 use crate::spawn::{Exit, seconds};
 use crate::transport::Address;
-use crate::wire::{CauseInfo, CauseKind, ErrorMsg, Payload, Uid};
+use crate::wire::{self, CauseKind, ErrorMsg, Payload, Uid};
 
 /// An endpoint failed in another actor.
 ///
@@ -215,6 +215,11 @@ impl ContextCancelled {
     /// The text that came with the request.
     pub fn reason(&self) -> Option<&str> {
         self.msg.cause.as_ref()?.reason.as_deref()
+    }
+
+    /// Where it began, however many actors it came through. `None` if one of them did not say.
+    pub fn origin(&self) -> Option<Origin> {
+        self.msg.cause.as_ref()?.origin.as_ref().map(origin)
     }
 }
 
@@ -842,26 +847,28 @@ fn received(error: &Error) -> Option<&ErrorMsg> {
     msg.map(|msg| &**msg)
 }
 
-/// A cause as it travels, beside who asked.
-pub(crate) fn cause_to_wire(cause: &CancelCause) -> CauseInfo {
-    CauseInfo {
-        kind: match cause.kind() {
-            CancelKind::Deadline => CauseKind::Deadline,
-            CancelKind::SiblingFailed => CauseKind::SiblingFailed,
-            CancelKind::ParentCancelled => CauseKind::ParentCancelled,
-            CancelKind::PeerLost => CauseKind::PeerLost,
-            CancelKind::Shutdown => CauseKind::Shutdown,
-            CancelKind::Signal => CauseKind::Signal,
-            CancelKind::Overrun => CauseKind::Overrun,
-            _ => CauseKind::Requested,
-        },
-        reason: cause.reason().map(Into::into),
+/// A kind of cause as it travels.
+pub(crate) fn cause_kind(kind: CancelKind) -> CauseKind {
+    match kind {
+        CancelKind::Deadline => CauseKind::Deadline,
+        CancelKind::SiblingFailed => CauseKind::SiblingFailed,
+        CancelKind::ParentCancelled => CauseKind::ParentCancelled,
+        CancelKind::PeerLost => CauseKind::PeerLost,
+        CancelKind::Shutdown => CauseKind::Shutdown,
+        CancelKind::Signal => CauseKind::Signal,
+        CancelKind::Overrun => CauseKind::Overrun,
+        _ => CauseKind::Requested,
     }
 }
 
 /// An actor as who asked for a cancellation.
 pub(crate) fn peer(uid: &Uid) -> Peer {
     Peer::new(uid.name(), uid.id())
+}
+
+/// Where a cancellation began, for who looks at it here.
+pub(crate) fn origin(origin: &wire::Origin) -> Origin {
+    Origin::new(peer(&origin.actor), origin.place.clone())
 }
 
 /// A kind of cause that came from another actor.

@@ -106,7 +106,7 @@ pub use portal::{Portal, connect};
 pub use run::{RunOptions, exit_code, run};
 pub use spawn::{Output, SpawnOptions, enter_if_actor};
 pub use stream::{MsgStream, Overruns, ReceiveStream, SendStream, StreamOptions, Subscription};
-pub use tractor_runtime::{CancelCause, CancelKind, Cancelled};
+pub use tractor_runtime::{CancelCause, CancelKind, Cancelled, Origin};
 pub use transport::{Address, InvalidAddress};
 pub use wire::{Limits, Raw, Uid};
 

@@ -4,11 +4,15 @@
 mod common;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use common::{Cell, in_every_cell, tree_of};
+use serde::{Deserialize, Serialize};
 use tractor::runtime::{
-    CancelScope, Outcome as Ended, check_cancelled, checkpoint, nursery, shield, sync::Event, time,
+    CancelCause, CancelKind, CancelScope, Outcome as Ended, check_cancelled, checkpoint, nursery,
+    shield, sync::Event, time,
 };
 use tractor::{
     Caller, Context, ContextCancelled, ContextOptions, Dialog, Error, Outcome, Portal,
@@ -97,6 +101,57 @@ async fn ends_by_third((): ()) -> Result<()> {
 }
 endpoint!(ends_by_third);
 
+/// Why an endpoint was cancelled, as its actor sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Seen {
+    kind: String,
+    peer: Option<String>,
+    reason: Option<String>,
+    origin: Option<(String, String)>,
+    text: String,
+}
+
+/// What was seen in this process, by the cell of the test.
+static SEEN: Mutex<BTreeMap<String, Seen>> = Mutex::new(BTreeMap::new());
+
+async fn seen(cell: String) -> Result<Option<Seen>> {
+    Ok(SEEN.lock().unwrap().remove(&cell))
+}
+endpoint!(seen);
+
+/// Sleeps below so many more actors, and keeps why it was cancelled.
+async fn sleep_below(ctx: &mut Context<Plain>, (levels, cell): (u32, String)) -> Result<()> {
+    if levels > 0 {
+        return tractor::nursery(async |an| {
+            let options = SpawnOptions::new().in_memory().enable(sleep_below);
+            let portal = an.start_actor(&format!("below{levels}"), options).await?;
+            let body = async |_: &Ctx, ()| {
+                ctx.started(()).await?;
+                Ok(time::sleep_forever().await?)
+            };
+            portal
+                .open_context(sleep_below, (levels - 1, cell), body)
+                .await
+        })
+        .await;
+    }
+    ctx.started(()).await?;
+    let cancelled = time::sleep_forever().await.unwrap_err();
+    let cause = cancelled.cause();
+    let seen = Seen {
+        kind: cause.kind().to_string(),
+        peer: cause.peer().map(|peer| peer.name().into()),
+        reason: cause.reason().map(Into::into),
+        origin: cause
+            .origin()
+            .map(|origin| (origin.peer().name().into(), origin.place().into())),
+        text: cause.to_string(),
+    };
+    SEEN.lock().unwrap().insert(cell, seen);
+    Err(cancelled.into())
+}
+endpoint!(sleep_below);
+
 fn with_actor<T>(cell: Cell, body: impl AsyncFnOnce(&Portal) -> Result<T>) -> Result<T> {
     tree_of(cell, async |options: SpawnOptions| {
         tractor::nursery(async |an| {
@@ -116,6 +171,7 @@ in_every_cell![
     endpoint_cleans_up_behind_a_shield,
     error_of_an_endpoint_that_is_cancelled_while_it_cleans_up,
     endpoint_that_cancels_itself_is_cancelled_with_its_actor,
+    cause_comes_down_whole_through_all_actors,
 ];
 
 type Ctx = Context<Plain, Caller<()>>;
@@ -218,7 +274,7 @@ fn error_of_an_endpoint_that_is_cancelled_while_it_cleans_up(cell: Cell) {
 
 /// Whoever ends the whole is the canceller, though the endpoint was told by its own scope first.
 fn endpoint_that_cancels_itself_is_cancelled_with_its_actor(cell: Cell) {
-    let mut canceller = None;
+    let mut cancellers = None;
     // What the nursery makes of an actor that others end is another matter.
     let _ = with_actor(cell, async |portal| {
         let open = Event::new();
@@ -234,10 +290,46 @@ fn endpoint_that_cancels_itself_is_cancelled_with_its_actor(cell: Cell) {
             open.wait().await?;
             portal.run(ends_by_third, ()).await.unwrap_err();
             let cancelled = cancelled.await?.expect("its actor was cancelled");
-            canceller = cancelled.canceller().map(|uid| uid.name().to_owned());
+            let canceller = cancelled.canceller().map(|uid| uid.name().to_owned());
+            let origin = cancelled.origin().map(|it| it.peer().name().to_owned());
+            cancellers = canceller.zip(origin);
             Ok(())
         })
         .await
     });
-    assert_eq!(canceller.as_deref(), Some("third"));
+    let third = String::from("third");
+    assert_eq!(cancellers, Some((third.clone(), third)));
+}
+
+/// Each is asked by the one above it, and the last one still knows who began, where, and why.
+fn cause_comes_down_whole_through_all_actors(cell: Cell) {
+    let (seen, line) = with_actor(cell, async |portal| {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let key = format!("{cell:?}");
+        let mut line = 0;
+        let body = async |_: &Ctx, ()| {
+            let cause = CancelCause::new(CancelKind::Shutdown).with_reason("enough");
+            line = cause.location().line();
+            handle.cancel_because(cause);
+            Ok::<(), _>(time::sleep_forever().await?)
+        };
+        let ended = scope
+            .run(portal.open_context(sleep_below, (2, key.clone()), body))
+            .await?;
+        assert!(ended.is_cancelled());
+        Ok((portal.run(seen, key).await?, line))
+    })
+    .unwrap();
+    let seen = seen.expect("it was cancelled");
+    assert_eq!(seen.kind, CancelKind::Shutdown.to_string());
+    assert_eq!(seen.peer.as_deref(), Some("below2"));
+    assert_eq!(seen.reason.as_deref(), Some("enough"));
+    let (who, place) = seen.origin.expect("all of these actors say");
+    assert_eq!(who, "root");
+    assert!(
+        place.contains(&format!("cancels_from_elsewhere.rs:{line}:")),
+        "{place}"
+    );
+    assert!(seen.text.contains(&place), "{}", seen.text);
 }

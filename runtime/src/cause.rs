@@ -94,6 +94,7 @@ struct Record {
     kind: CancelKind,
     task: Option<TaskLabel>,
     peer: Option<Peer>,
+    origin: Option<Origin>,
     reason: Option<Box<str>>,
     location: &'static Location<'static>,
 }
@@ -115,6 +116,7 @@ impl CancelCause {
             kind,
             task,
             peer: None,
+            origin: None,
             reason: None,
             location,
         }))
@@ -134,6 +136,13 @@ impl CancelCause {
         self
     }
 
+    /// The same, begun elsewhere: it may have come a long way to who asked for it here.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        Arc::make_mut(&mut self.0).origin = Some(origin);
+        self
+    }
+
     /// What kind of event it was.
     pub fn kind(&self) -> CancelKind {
         self.0.kind
@@ -149,13 +158,18 @@ impl CancelCause {
         self.0.peer.as_ref()
     }
 
+    /// Where it began, when it came from outside of this runtime and that is known.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.0.origin.as_ref()
+    }
+
     /// The text that came with it.
     pub fn reason(&self) -> Option<&str> {
         self.0.reason.as_deref()
     }
 
     /// Where in the source the cancellation was asked for. For a deadline, where the scope was
-    /// made.
+    /// made; for one from outside of this runtime, where it was taken in.
     pub fn location(&self) -> &'static Location<'static> {
         self.0.location
     }
@@ -183,7 +197,10 @@ impl fmt::Display for CancelCause {
         if let Some(reason) = &record.reason {
             write!(f, ": {reason}")?;
         }
-        write!(f, " (at {})", record.location)
+        match &record.origin {
+            Some(origin) => write!(f, " ({origin})"),
+            None => write!(f, " (at {})", record.location),
+        }
     }
 }
 
@@ -229,6 +246,45 @@ impl fmt::Display for Peer {
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Peer({self})")
+    }
+}
+
+/// Where a cancellation began that came from outside of this runtime.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    peer: Peer,
+    place: Arc<str>,
+}
+
+impl Origin {
+    /// Asked for by this peer, at this place in its source, as a text.
+    pub fn new(peer: Peer, place: impl Into<Arc<str>>) -> Self {
+        Self {
+            peer,
+            place: place.into(),
+        }
+    }
+
+    /// Who asked first.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Where in the source of that peer: a file and a line, mostly.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {} of {}", self.place, self.peer)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Origin({self})")
     }
 }
 

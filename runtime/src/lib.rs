@@ -176,7 +176,7 @@ pub mod testing;
 pub mod thread;
 pub mod time;
 
-pub use cause::{CancelCause, CancelKind, Cancelled, Peer};
+pub use cause::{CancelCause, CancelKind, Cancelled, Origin, Peer};
 pub use combine::{
     CancelToken, Competitors, First, Linked, NoCompetitors, first_ok, gather, gather_limited,
     join_all, race, wait_any,

@@ -8,7 +8,7 @@ use indexmap::map::Entry;
 use serde::{Deserialize, Serialize};
 use tractor_runtime::sync::Event;
 use tractor_runtime::time::Instant;
-use tractor_runtime::{CancelCause, CancelKind, Cancelled, time};
+use tractor_runtime::{CancelCause, CancelKind, Cancelled, Peer, time};
 
 use super::serve;
 use super::{Actor, ConnectionId};
@@ -20,7 +20,8 @@ use crate::nursery::{ActorEnd, Ends};
 use crate::spawn::Exit;
 use crate::transport::{Link, LinkError, LinkReader, Received, SendError};
 use crate::wire::{
-    Aid, CauseInfo, CauseKind, Cid, ErrorMsg, Features, FuncType, Message, Payload, Start, Uid,
+    Aid, CauseInfo, CauseKind, Cid, ErrorMsg, Features, FuncType, Message, Origin, Payload, Start,
+    Uid,
 };
 
 /// A connection to another actor: what is written to it, and whose is what comes from it.
@@ -338,7 +339,7 @@ impl Connection {
             return ack;
         }
         let request = Request::CancelActor(ack.clone());
-        let info = error::cause_to_wire(cause);
+        let info = to_dialog(cause, &self.own).info();
         self.request("cancel", Payload::empty_map(), info, request);
         ack
     }
@@ -359,7 +360,8 @@ impl Connection {
             answer.event.set();
             return answer;
         }
-        let info = error::cause_to_wire(&CancelCause::new(CancelKind::Requested));
+        let cause = CancelCause::new(CancelKind::Requested);
+        let info = to_dialog(&cause, &self.own).info();
         let ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         let kwargs = Payload::encode(&DumpRequest { ms }).expect("a number can be encoded");
         let request = Request::Dump(answer.clone());
@@ -695,6 +697,9 @@ pub(crate) fn from_dialog(cause: &Cause, own: &Uid) -> CancelCause {
     if cause.by != *own {
         scope_cause = scope_cause.with_peer(error::peer(&cause.by));
     }
+    if let Some(origin) = &cause.origin {
+        scope_cause = scope_cause.with_origin(error::origin(origin));
+    }
     match &cause.reason {
         Some(reason) => scope_cause.with_reason(reason.clone()),
         None => scope_cause,
@@ -703,14 +708,24 @@ pub(crate) fn from_dialog(cause: &Cause, own: &Uid) -> CancelCause {
 
 /// A scope's cause as one of a dialog: somebody outside asked, or else this actor.
 pub(crate) fn to_dialog(cause: &CancelCause, own: &Uid) -> Cause {
-    let by = match cause.peer() {
-        Some(peer) => Uid::new(peer.name(), peer.id()),
-        None => own.clone(),
+    let uid = |peer: &Peer| Uid::new(peer.name(), peer.id());
+    let origin = match (cause.origin(), cause.peer()) {
+        (Some(origin), _) => Some(Origin {
+            actor: uid(origin.peer()),
+            place: origin.place().into(),
+        }),
+        // It came from a peer that does not say.
+        (None, Some(_)) => None,
+        (None, None) => Some(Origin {
+            actor: own.clone(),
+            place: cause.location().to_string().into(),
+        }),
     };
     Cause {
-        kind: error::cause_to_wire(cause).kind,
-        by,
+        kind: error::cause_kind(cause.kind()),
+        by: cause.peer().map_or_else(|| own.clone(), uid),
         reason: cause.reason().map(Into::into),
+        origin,
     }
 }
 

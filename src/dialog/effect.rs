@@ -1,7 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::wire::{CauseInfo, CauseKind, Cid, ErrorMsg, Features, FuncType, Message, Payload, Uid};
+use crate::wire::{
+    CauseInfo, CauseKind, Cid, ErrorMsg, Features, FuncType, Message, Origin, Payload, Uid,
+};
 
 /// What the code around a half has to do, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +72,8 @@ pub(crate) struct Cause {
     pub(crate) kind: CauseKind,
     pub(crate) by: Uid,
     pub(crate) reason: Option<String>,
+    /// Where it began, as far as that is known. Who asks here may only pass it on.
+    pub(crate) origin: Option<Origin>,
 }
 
 impl Cause {
@@ -78,6 +82,7 @@ impl Cause {
             kind,
             by,
             reason: None,
+            origin: None,
         }
     }
 
@@ -93,6 +98,7 @@ impl Cause {
                 kind: info.kind,
                 by,
                 reason: info.reason.clone(),
+                origin: info.origin.clone(),
             },
             None => Self::new(CauseKind::Requested, by),
         }
@@ -116,6 +122,7 @@ impl Cause {
         CauseInfo {
             kind: self.kind,
             reason: self.reason.clone(),
+            origin: self.origin.clone(),
         }
     }
 }

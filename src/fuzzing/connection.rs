@@ -319,7 +319,11 @@ fn error(cid: Cid, script: &mut Script<'_>) -> ErrorMsg {
     if type_str == ErrorMsg::CONTEXT_CANCELLED {
         error.canceller = Some(canceller);
         let kind = CauseKind::ALL[usize::from(script.byte()) % CauseKind::ALL.len()];
-        error.cause = Some(CauseInfo { kind, reason: None });
+        error.cause = Some(CauseInfo {
+            kind,
+            reason: None,
+            origin: None,
+        });
     }
     error.for_dialog(cid)
 }

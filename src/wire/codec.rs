@@ -7,7 +7,7 @@ use rmp::encode as put;
 
 use super::cursor::{Cursor, Head};
 use super::{
-    Aid, Carrier, CauseInfo, CauseKind, Cid, ErrorMsg, Features, FuncType, Limits, Message,
+    Aid, Carrier, CauseInfo, CauseKind, Cid, ErrorMsg, Features, FuncType, Limits, Message, Origin,
     Payload, SpawnSpec, Start, Uid, WireAddr, WireError,
 };
 
@@ -336,10 +336,20 @@ impl<'a> MapWriter<'a> {
 
     fn cause(&mut self, cause: &CauseInfo) {
         self.key("x_cause");
-        let mut inner = self.inner(1 + usize::from(cause.reason.is_some()));
-        inner.str("kind", cause.kind.name());
-        if let Some(reason) = &cause.reason {
+        let CauseInfo {
+            kind,
+            reason,
+            origin,
+        } = cause;
+        let pairs = 1 + usize::from(reason.is_some()) + 2 * usize::from(origin.is_some());
+        let mut inner = self.inner(pairs);
+        inner.str("kind", kind.name());
+        if let Some(reason) = reason {
             inner.str("reason", reason);
+        }
+        if let Some(origin) = origin {
+            inner.uid("by", &origin.actor);
+            inner.str("at", &origin.place);
         }
     }
 
@@ -691,10 +701,17 @@ impl<'a> Reader<'a> {
     }
 
     fn cause(&self, field: &Field<'a>, message: &'static str) -> Result<CauseInfo, WireError> {
-        let [kind, reason] = self.inner_fields(field, message, ["kind", "reason"])?;
+        let names = ["kind", "reason", "by", "at"];
+        let [kind, reason, by, at] = self.inner_fields(field, message, names)?;
+        let by = by.optional(Field::uid)?;
+        let at = at.optional(Field::str)?;
         Ok(CauseInfo {
             kind: CauseKind::from_name(kind.str()?),
             reason: reason.optional(Field::string)?,
+            origin: by.zip(at).map(|(actor, place)| Origin {
+                actor,
+                place: place.into(),
+            }),
         })
     }
 

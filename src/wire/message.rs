@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -274,6 +275,15 @@ impl FuncType {
 pub(crate) struct CauseInfo {
     pub(crate) kind: CauseKind,
     pub(crate) reason: Option<String>,
+    pub(crate) origin: Option<Origin>,
+}
+
+/// Where a cancellation began, however far it has come since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) actor: Uid,
+    /// In the source.
+    pub(crate) place: Arc<str>,
 }
 
 /// The kinds of causes that travel.

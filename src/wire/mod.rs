@@ -34,8 +34,8 @@ pub(crate) use ident::Cid;
 pub use ident::Uid;
 pub use limits::Limits;
 pub(crate) use message::{
-    Aid, Carrier, CauseInfo, CauseKind, ErrorMsg, Features, FuncType, Message, SpawnSpec, Start,
-    WireAddr,
+    Aid, Carrier, CauseInfo, CauseKind, ErrorMsg, Features, FuncType, Message, Origin, SpawnSpec,
+    Start, WireAddr,
 };
 pub(crate) use payload::Payload;
 pub use raw::Raw;

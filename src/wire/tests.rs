@@ -598,8 +598,16 @@ fn cause() -> impl Strategy<Value = CauseInfo> {
     (
         prop::sample::select(&CauseKind::ALL[..]),
         prop::option::of(text()),
+        prop::option::of((uid(), text())),
     )
-        .prop_map(|(kind, reason)| CauseInfo { kind, reason })
+        .prop_map(|(kind, reason, origin)| CauseInfo {
+            kind,
+            reason,
+            origin: origin.map(|(actor, place)| Origin {
+                actor,
+                place: place.into(),
+            }),
+        })
 }
 
 fn addrs() -> impl Strategy<Value = Vec<WireAddr>> {
