@@ -312,7 +312,8 @@ impl From<Error> for std::io::Error {
     }
 }
 
-/// A line for people.
+/// A line for people. Of a group it shows the first three errors, and failures before cancellations:
+/// these mostly came of those.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -320,7 +321,11 @@ impl fmt::Display for Error {
             Repr::One(one) => write!(f, "{}", one.error),
             Repr::Group(group) => {
                 write!(f, "{} ({} errors", group.name, group.errors.len())?;
-                for (i, error) in group.errors.iter().take(3).enumerate() {
+                let of = |cancelled| {
+                    let errors = group.errors.iter();
+                    errors.filter(move |error| error.is_cancelled() == cancelled)
+                };
+                for (i, error) in of(false).chain(of(true)).take(3).enumerate() {
                     write!(f, "{} {error}", if i == 0 { ":" } else { ";" })?;
                 }
                 f.write_str(if group.errors.len() > 3 {

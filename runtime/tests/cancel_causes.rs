@@ -9,8 +9,8 @@ use common::{Boom, trial, trial_with_clock};
 use tractor_runtime::testing::wait_all_tasks_blocked;
 use tractor_runtime::time::{now, sleep_forever};
 use tractor_runtime::{
-    CancelCause, CancelKind, CancelScope, Cancelled, Error, Peer, Result, TaskStatus, checkpoint,
-    nursery,
+    CancelCause, CancelKind, CancelScope, Cancelled, Error, Origin, Peer, Result, TaskStatus,
+    checkpoint, nursery,
 };
 
 /// Runs a scope whose body is cancelled at a checkpoint, and gives the cause that it saw.
@@ -253,4 +253,62 @@ fn cause_flows_down_unchanged() {
 fn cancelled_travels_between_threads() {
     fn is_portable<T: Send + Sync + Clone + std::error::Error>() {}
     is_portable::<Cancelled>();
+}
+
+/// What everything else came of is not the one that is left out.
+#[test]
+fn line_of_a_group_begins_with_its_failures() {
+    trial(async || {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let cancelled = RefCell::new(None);
+        let body = async {
+            handle.cancel();
+            let told = Error::from(checkpoint().await.unwrap_err());
+            cancelled.replace(Some(told.clone()));
+            Err::<(), _>(told)
+        };
+        scope.run(body).await?;
+        let cancelled = cancelled.take().unwrap();
+        let inner = Error::group("inner", vec![cancelled.clone(), Error::msg("first")]);
+        let mut errors = vec![cancelled; 4];
+        errors.push(inner);
+        errors.push(Error::msg("second"));
+        let text = Error::group("all", errors).to_string();
+        assert!(
+            text.starts_with("all (6 errors: inner (2 errors: first; cancelled: "),
+            "{text}"
+        );
+        assert!(
+            text.contains("); second; cancelled: ") && text.ends_with("; ...)"),
+            "{text}"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn cause_from_elsewhere_shows_where_it_began() {
+    trial(async || {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let cause = cause_seen(scope, || {
+            let origin = Origin::new(Peer::new("root", "1"), "src/main.rs:10:5");
+            let cause = CancelCause::new(CancelKind::Shutdown).with_reason("enough");
+            let cause = cause
+                .with_peer(Peer::new("middle", "2"))
+                .with_origin(origin);
+            handle.cancel_because(cause);
+        })
+        .await?;
+        assert_eq!(cause.peer().map(Peer::name), Some("middle"));
+        assert_eq!(cause.origin().map(|it| it.peer().name()), Some("root"));
+        let text = cause.to_string();
+        assert!(text.starts_with("shutdown by middle@2 by "), "{text}");
+        assert!(
+            text.ends_with(": enough (at src/main.rs:10:5 of root@1)"),
+            "{text}"
+        );
+        Ok(())
+    });
 }
