@@ -15,13 +15,16 @@ use std::{env, thread};
 
 use common::{MARKER, Marker};
 use rustix::process::{Pid, Signal, kill_process};
-use tractor::runtime::{nursery, time};
+use tractor::runtime::{fail_after, nursery, time};
 use tractor::{Context, Dialog, Portal, Result, SpawnOptions, endpoint, exit_code};
 
 const GRACE: Duration = Duration::from_millis(500);
 const TERM_GRACE: Duration = Duration::from_millis(200);
 const ORPHAN_GRACE: Duration = Duration::from_millis(300);
 const DESCENDANTS_GRACE: Duration = Duration::from_millis(1000);
+
+/// How long they may take to be there: whoever is stopped on the way holds up the others.
+const GROWTH: Duration = Duration::from_secs(4);
 
 /// How long the root lives once all are there.
 const LIFE: Duration = Duration::from_millis(600);
@@ -189,8 +192,9 @@ fn plays_its_role() {
             nursery(async |n| {
                 n.start_soon(fault("root".into()));
                 let up = dir.clone();
-                n.start(async |status| grow(an, "root", 2, || status.started(())).await)
-                    .await?;
+                let growing =
+                    n.start(async |status| grow(an, "root", 2, || status.started(())).await);
+                fail_after(GROWTH, growing).await?;
                 fs::write(up.join("up"), "")?;
                 time::sleep(LIFE).await?;
                 fs::write(dir.join("ending"), "")?;
@@ -360,7 +364,7 @@ impl Round {
         whose: Option<String>,
     ) -> std::result::Result<(), String> {
         let bound = BOUND + SLACK;
-        let status = ended_within(root, LIFE + Duration::from_secs(1) + bound)
+        let status = ended_within(root, GROWTH + LIFE + Duration::from_secs(1) + bound)
             .ok_or_else(|| format!("the root does not end: {}", tree_of(marker, said)))?;
         let start = Instant::now();
         loop {
