@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::cell::RefCell;
+use std::cell::{Cell as Flag, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -57,6 +57,38 @@ async fn failer(ctx: &mut Context<Plain>, (): ()) -> Result<()> {
     Err(error)
 }
 endpoint!(failer);
+
+thread_local! {
+    /// How often `teller` was called in the actor of this thread.
+    static CALLED: Flag<u32> = const { Flag::new(0) };
+}
+
+/// Is cancelled no sooner than `teller` was called.
+async fn outlasts(ctx: &mut Context<Plain>, (): ()) -> Result<()> {
+    let before = CALLED.get();
+    ctx.started(()).await?;
+    shield(async {
+        while CALLED.get() == before {
+            time::sleep(Duration::from_millis(1)).await?;
+        }
+        Ok::<_, Error>(())
+    })
+    .await?;
+    Ok(check_cancelled()?)
+}
+endpoint!(outlasts);
+
+/// Fails with what its context says of who cancelled it.
+async fn teller(ctx: &mut Context<Plain>, (): ()) -> Result<()> {
+    CALLED.set(CALLED.get() + 1);
+    let _ = ctx.started(()).await;
+    time::sleep_forever().await.unwrap_err();
+    let canceller = ctx.canceller();
+    let canceller = canceller.as_ref().map_or("nobody", |uid| uid.name());
+    let called = ctx.cancel_called();
+    Err(Error::msg(format!("{canceller}, called: {called}")))
+}
+endpoint!(teller);
 
 /// Cancels a scope of its own, and before it has left that it is cancelled with its actor.
 async fn late(ctx: &mut Context<Plain>, (): ()) -> Result<()> {
@@ -171,6 +203,9 @@ in_every_cell![
     endpoint_cleans_up_behind_a_shield,
     error_of_an_endpoint_that_is_cancelled_while_it_cleans_up,
     endpoint_that_cancels_itself_is_cancelled_with_its_actor,
+    endpoint_knows_who_cancelled_its_actor,
+    endpoint_that_is_called_when_its_actor_ends_knows_who_cancelled_that,
+    first_canceller_of_an_endpoint_is_kept,
     cause_comes_down_whole_through_all_actors,
 ];
 
@@ -299,6 +334,92 @@ fn endpoint_that_cancels_itself_is_cancelled_with_its_actor(cell: Cell) {
     });
     let third = String::from("third");
     assert_eq!(cancellers, Some((third.clone(), third)));
+}
+
+/// What the endpoint that fails with it says.
+fn told<T: std::fmt::Debug>(result: Result<T>) -> String {
+    let error = result.unwrap_err();
+    let remote: &RemoteActorError = error.downcast_ref().expect("it is the endpoint's");
+    remote.message().to_owned()
+}
+
+fn endpoint_knows_who_cancelled_its_actor(cell: Cell) {
+    let mut both = Vec::new();
+    for by_third in [false, true] {
+        let _ = with_actor(cell, async |portal| {
+            let open = Event::new();
+            nursery(async |n| {
+                let result = n.start_soon(async {
+                    let body = async |_: &Ctx, ()| {
+                        open.set();
+                        Ok::<(), _>(time::sleep_forever().await?)
+                    };
+                    Ok(portal.open_context(teller, (), body).await)
+                });
+                open.wait().await?;
+                if by_third {
+                    portal.run(ends_by_third, ()).await.unwrap_err();
+                } else {
+                    assert!(portal.cancel_actor().await);
+                }
+                both.push(told(result.await?));
+                Ok(())
+            })
+            .await
+        });
+    }
+    assert_eq!(both, ["root, called: true", "third, called: true"]);
+}
+
+fn endpoint_that_is_called_when_its_actor_ends_knows_who_cancelled_that(cell: Cell) {
+    let mut late = String::new();
+    let _ = with_actor(cell, async |portal| {
+        let open = Event::new();
+        nursery(async |n| {
+            n.start_soon(async {
+                let body = async |_: &Ctx, ()| {
+                    open.set();
+                    Ok::<(), _>(time::sleep_forever().await?)
+                };
+                let _ = portal.open_context(outlasts, (), body).await;
+                Ok(())
+            });
+            open.wait().await?;
+            assert!(portal.cancel_actor().await);
+            let body = async |_: &Ctx, ()| Ok::<(), _>(time::sleep_forever().await?);
+            late = told(portal.open_context(teller, (), body).await);
+            Ok(())
+        })
+        .await
+    });
+    assert_eq!(late, "root, called: true");
+}
+
+/// The endpoint cleans up for its caller when its actor is cancelled.
+fn first_canceller_of_an_endpoint_is_kept(cell: Cell) {
+    let mut outcome = None;
+    let _ = with_actor(cell, async |portal| {
+        portal
+            .open_context(cleaner, (), async |ctx: &Ctx, ()| {
+                nursery(async |n| {
+                    n.start_soon(async {
+                        ctx.cancel().await;
+                        Ok(())
+                    });
+                    time::sleep(Duration::from_millis(10)).await?;
+                    portal.run(ends_by_third, ()).await.unwrap_err();
+                    Ok(())
+                })
+                .await?;
+                outcome = Some(ctx.wait_for_result().await);
+                Ok(())
+            })
+            .await
+    });
+    let Some(Ok(Outcome::Cancelled(cancelled))) = outcome else {
+        panic!("it is this side's own: {outcome:?}");
+    };
+    assert_eq!(cancelled.canceller().map(|uid| uid.name()), Some("root"));
 }
 
 /// Each is asked by the one above it, and the last one still knows who began, where, and why.

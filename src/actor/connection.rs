@@ -316,6 +316,15 @@ impl Connection {
         }
     }
 
+    /// Cancels the endpoints that run for the peer.
+    pub(super) fn cancel_endpoints(&self, cause: &Cause) {
+        for half in self.all_halves() {
+            if half.is_child() {
+                half.cancel_endpoint(cause.clone());
+            }
+        }
+    }
+
     /// Asks the peer's actor to cancel the task of a dialog.
     pub(crate) fn request_cancel_task(&self, half: &Rc<Half>, cause: &Cause) {
         let kwargs = Payload::encode(&CancelTask {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures_lite::future::or;
 use tractor_runtime::time::sleep_forever;
-use tractor_runtime::{CancelScope, NurseryOptions, Result, move_on_after, nursery};
+use tractor_runtime::{
+    CancelCause, CancelKind, CancelScope, NurseryOptions, Result, move_on_after, nursery,
+};
 
 use super::Actor;
 use super::current::within;
@@ -30,7 +32,7 @@ pub(crate) async fn host<T>(
             actor.works_in(tasks.handle());
             // On the heap, or without optimisation each level around it has a copy on the stack.
             let result = Box::pin(main(&actor)).await;
-            tasks.cancel();
+            actor.cancel_tasks(CancelCause::new(CancelKind::Requested));
             result
         });
         // Kept apart, for the cancellation of the services is not to absorb one of `main`'s.

@@ -212,7 +212,16 @@ impl Actor {
     pub(crate) fn cancel(&self, cause: CancelCause) {
         log::debug!(target: "tractor::actor", "{} is cancelled: {cause}", self.uid);
         self.is_ending.set(true);
+        self.cancel_tasks(cause);
+    }
+
+    /// Cancels what is left to do, and tells the contexts who asked for that.
+    fn cancel_tasks(&self, cause: CancelCause) {
+        let told = to_dialog(&cause, &self.uid);
         self.endpoints().cancel_because(cause);
+        for conn in self.connections() {
+            conn.cancel_endpoints(&told);
+        }
     }
 
     fn next_connection(&self) -> ConnectionId {
@@ -237,10 +246,7 @@ impl Actor {
     /// of its own has heard the end of it: closed with something unread, TCP throws out what is
     /// still on its way to the peer.
     async fn take_leave(&self) -> Result<(), Cancelled> {
-        let connections: Vec<_> = {
-            let connections = self.connections.borrow();
-            connections.iter().filter_map(Weak::upgrade).collect()
-        };
+        let connections = self.connections();
         for conn in connections.iter().filter(|conn| conn.is_served()) {
             conn.link().close();
         }

@@ -61,6 +61,10 @@ fn invoke(actor: &Rc<Actor>, half: Rc<Half>, handler: &Handler, kwargs: Payload,
     let scope = CancelScope::new();
     half.set_scope(scope.handle());
     half.accept(handler.functype);
+    if let Some(cause) = actor.endpoints().scope().cause() {
+        // The actor was cancelled before.
+        half.cancel_endpoint(to_dialog(&cause, actor.uid()));
+    }
     let invoked = Invoked { half: Some(half) };
     // If the actor takes no more tasks the future is dropped, which answers the peer.
     let _ = actor.endpoints().start_soon(invoked.run(scope, running));

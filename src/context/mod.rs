@@ -276,7 +276,8 @@ impl<D: Dialog, S> Context<D, S> {
         self.half.path()
     }
 
-    /// The actor that asked first, as far as is known.
+    /// The actor that asked first, as far as is known. At an endpoint whose whole actor is cancelled,
+    /// whoever cancels that.
     pub fn canceller(&self) -> Option<Uid> {
         self.half.canceller()
     }
