@@ -10,7 +10,9 @@ mod contexts;
 mod floor;
 mod idle;
 mod pour;
+mod relay;
 mod rpc;
+mod storm;
 mod streams;
 
 use crate::cores::Cores;
@@ -29,6 +31,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
         contexts::workloads(),
         streams::workloads(),
         cancels::workloads(),
+        storm::workloads(),
         idle::workloads(),
     ]
     .into_iter()
